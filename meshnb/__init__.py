@@ -1,0 +1,69 @@
+"""Investigate an Istio/Envoy service mesh from Jupyter.
+
+    >>> import meshnb
+    >>> mesh = meshnb.open("demo")
+    >>> sorted(mesh.clusters().subset.dropna().unique())
+    ['version-v1', 'version-v2']
+
+Every public name is imported on first use, so ``import meshnb`` costs nothing and loads no pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from meshnb.loaders.access_log import read_access_log as read_access_log
+    from meshnb.loaders.config_dump import read_config_dump as read_config_dump
+    from meshnb.model.finding import Finding as Finding
+    from meshnb.model.finding import Findings as Findings
+    from meshnb.model.finding import Severity as Severity
+    from meshnb.model.finding import Status as Status
+    from meshnb.model.finding import Subject as Subject
+    from meshnb.model.frame import Column as Column
+    from meshnb.model.frame import Frame as Frame
+    from meshnb.model.window import Window as Window
+    from meshnb.runbook.form import form as form
+    from meshnb.runbook.library import runbooks as runbooks
+    from meshnb.runbook.mesh import Mesh as Mesh
+    from meshnb.runbook.mesh import open as open
+    from meshnb.sources.snapshot import Snapshot as Snapshot
+
+# public name -> module that defines it (PEP 562)
+_PUBLIC = {
+    "Column": "meshnb.model.frame",
+    "Finding": "meshnb.model.finding",
+    "Findings": "meshnb.model.finding",
+    "Frame": "meshnb.model.frame",
+    "Mesh": "meshnb.runbook.mesh",
+    "Severity": "meshnb.model.finding",
+    "Snapshot": "meshnb.sources.snapshot",
+    "Status": "meshnb.model.finding",
+    "Subject": "meshnb.model.finding",
+    "Window": "meshnb.model.window",
+    "form": "meshnb.runbook.form",
+    "open": "meshnb.runbook.mesh",
+    "read_access_log": "meshnb.loaders.access_log",
+    "read_config_dump": "meshnb.loaders.config_dump",
+    "runbooks": "meshnb.runbook.library",
+}
+
+__all__ = [*sorted(_PUBLIC), "__version__", "errors"]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use."""
+    if name in _PUBLIC:
+        value = getattr(import_module(_PUBLIC[name]), name)
+        globals()[name] = value
+        return value
+    if name == "errors":
+        return import_module("meshnb.errors")
+    raise AttributeError(f"module 'meshnb' has no attribute {name!r}; public names: {', '.join(sorted(_PUBLIC))}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""What Envoy would do: names of clusters, response flags, the path of a request."""

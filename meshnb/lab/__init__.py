@@ -1,0 +1,1 @@
+"""A real mesh on one machine: Envoy processes, a control plane, small apps, no root, no cluster."""

@@ -1,0 +1,1 @@
+"""Raw documents to DataFrames: pure functions, a module per table family."""

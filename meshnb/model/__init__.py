@@ -1,0 +1,1 @@
+"""Nouns of meshnb, standard library only: frames, findings, windows, manifests."""

@@ -1,0 +1,1 @@
+"""Every table of meshnb, declared once, a module per family."""

@@ -1,0 +1,108 @@
+"""What the families of tables of a `Mesh` share: reading every document of a kind, and saying what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from meshnb.errors import FormatError, NotFound
+from meshnb.model.frame import Frame
+from meshnb.model.manifest import Document
+from meshnb.model.window import Window
+from meshnb.sources.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The documents a table is made from.
+
+    Args:
+        kind: their kind.
+        path: how their path starts, where the kind alone is too wide (`kubernetes/pods.`).
+    """
+
+    kind: str
+    path: str = ""
+
+
+class MeshBase:
+    """A snapshot, the namespace and window looked at, and the tables made so far.
+
+    Families of tables derive from it, list in `TABLES` which documents each table needs, and make each in a method of
+    the table's name.
+    """
+
+    TABLES: ClassVar[Mapping[str, Needs]] = {}
+
+    def __init__(self, snapshot: Snapshot, *, namespace: str = "", window: Window | None = None) -> None:
+        self.snapshot = snapshot
+        self.namespace = namespace
+        self.window = window
+        self._made: dict[object, pd.DataFrame] = {}
+        self._unreadable: dict[str, str] = {}
+
+    def documents(self, table: str, *, proxy: str = "") -> list[Document]:
+        """Documents that are there and that a table is made from."""
+        needs = self._needs(table)
+        return [d for d in self.snapshot.documents(needs.kind, proxy=proxy) if d.path.startswith(needs.path)]
+
+    def absent(self, table: str) -> str:
+        """Why a table cannot be made at all, empty if it can."""
+        documents = self.documents(table)
+        if documents and all(d.path in self._unreadable for d in documents):
+            return self._unreadable[documents[0].path]
+        if documents:
+            return ""
+        needs = self._needs(table)
+        failed = [d for d in self.snapshot.failed(needs.kind) if d.path.startswith(needs.path)]
+        if failed:
+            return f"{failed[0].path} was not captured: {failed[0].error}"
+        return f"{self.snapshot.name} holds no {needs.path.rstrip('./').rpartition('/')[2] or needs.kind}"
+
+    def gaps(self, table: str) -> list[str]:
+        """What a table lacks though it can be made: documents not captured or not readable, one reason each."""
+        needs = self._needs(table)
+        failed = [d for d in self.snapshot.failed(needs.kind) if d.path.startswith(needs.path)]
+        reasons = [f"{d.path} was not captured: {d.error}" for d in failed]
+        return reasons + [self._unreadable[d.path] for d in self.documents(table) if d.path in self._unreadable]
+
+    def _needs(self, table: str) -> Needs:
+        return self.TABLES[table]
+
+    def each_document(
+        self, table: str, frame: Frame, read: Callable[[Document, bytes], pd.DataFrame], *, proxy: str = ""
+    ) -> pd.DataFrame:
+        """One table from every document it is made from; unreadable ones are kept in `gaps`, never fatal.
+
+        Args:
+            table: name of the table.
+            frame: its schema; what comes back when there is no row.
+            read: makes the rows of one document.
+            proxy: only from this proxy (`POD.NAMESPACE`).
+
+        Raises:
+            NotFound: `proxy` is given and no document is of it.
+        """
+        import pandas as pd
+
+        documents = self.documents(table, proxy=proxy)
+        if proxy and not documents:
+            known = sorted({d.proxy for d in self.documents(table) if d.proxy})
+            raise NotFound(f"no {table} of proxy {proxy!r}", hint=f"proxies: {', '.join(known) or 'none'}")
+        key = (table, proxy)
+        if key not in self._made:
+            frames = []
+            for document in documents:
+                try:
+                    rows = read(document, self.snapshot.read(document))
+                except FormatError as error:
+                    self._unreadable[document.path] = error.message
+                    continue
+                if len(rows):
+                    frames.append(rows)
+            self._made[key] = pd.concat(frames, ignore_index=True) if frames else frame.empty()
+        return self._made[key].copy(deep=False)

@@ -1,0 +1,158 @@
+"""`Mesh`: the one object a runbook holds. Tables, checks and the record of what was found."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from meshnb.errors import UsageError
+from meshnb.model.finding import Finding, Status
+from meshnb.model.window import Window
+from meshnb.runbook.base import Needs
+from meshnb.runbook.tables_control_plane import ControlPlaneTables
+from meshnb.runbook.tables_envoy import EnvoyTables
+from meshnb.runbook.tables_logs import LogTables
+from meshnb.runbook.tables_objects import ObjectTables
+from meshnb.sources.snapshot import Snapshot
+from meshnb.views.findings import FindingList
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def open(source: str | Path, *, namespace: str = "", window: str | Window = "") -> Mesh:
+    """Open a mesh to look at.
+
+    Args:
+        source: a snapshot folder or `.tar.gz`; `demo` or `demo/NAME`; `lab` for the running lab, captured now.
+        namespace: only findings about objects of this namespace; empty for all.
+        window: only what happened in it: `30m` (before the capture) or `START/END`; empty for all.
+
+    Returns:
+        The mesh. Nothing of it changes any more: live sources are captured first.
+
+    Raises:
+        NotFound: no such snapshot.
+        FormatError: not a snapshot, or of a newer format.
+        LabError: `lab`, and none runs.
+
+    Example:
+        >>> open("demo/missing-subset", namespace="istioinaction")
+        <Mesh demo/missing-subset: 5 proxies, namespace istioinaction>
+    """
+    if str(source) == "lab":
+        from meshnb.lab.capture import capture_running
+
+        snapshot = capture_running()
+    else:
+        snapshot = Snapshot.open(source)
+    if isinstance(window, str):
+        now = snapshot.manifest.created.astimezone(UTC)
+        return Mesh(snapshot, namespace=namespace, window=Window.parse(window, now=now) if window else None)
+    return Mesh(snapshot, namespace=namespace, window=window)
+
+
+class Mesh(EnvoyTables, LogTables, ObjectTables, ControlPlaneTables):
+    """A captured mesh as tables, with checks. Made by `meshnb.open`.
+
+    Args:
+        snapshot: the raw documents.
+        namespace: only findings about objects of this namespace.
+        window: only what happened in it.
+    """
+
+    TABLES: ClassVar[Mapping[str, Needs]] = {
+        **EnvoyTables.TABLES,
+        **LogTables.TABLES,
+        **ObjectTables.TABLES,
+        **ControlPlaneTables.TABLES,
+    }
+
+    def __init__(self, snapshot: Snapshot, *, namespace: str = "", window: Window | None = None) -> None:
+        super().__init__(snapshot, namespace=namespace, window=window)
+        self._found: list[Finding] = []
+
+    @property
+    def proxies(self) -> list[str]:
+        """Proxies of the snapshot, `POD.NAMESPACE`, sorted."""
+        return sorted({d.proxy for d in self.snapshot.documents() if d.proxy and d.path.startswith("envoy/")})
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self.proxies)} proxies"]
+        parts += [f"namespace {self.namespace}"] if self.namespace else []
+        parts += [f"window {self.window}"] if self.window else []
+        return f"<Mesh {self.snapshot.name}: {', '.join(parts)}>"
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table by its name, as listed in `tables`.
+
+        Raises:
+            UsageError: no such table; names the nearest.
+        """
+        self._needs(name)
+        frame: pd.DataFrame = getattr(self, name)()
+        return frame
+
+    def _needs(self, table: str) -> Needs:
+        if table in self.TABLES:
+            return self.TABLES[table]
+        near = difflib.get_close_matches(table, self.TABLES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(sorted(self.TABLES))}"
+        raise UsageError(f"no table {table!r}", hint=hint)
+
+    @property
+    def tables(self) -> pd.DataFrame:
+        """Which tables there are, with their number of rows or why they are absent.
+
+        Example:
+            >>> open("demo").tables.query("table == 'clusters'").absent.tolist()
+            ['']
+        """
+        import pandas as pd
+
+        rows = []
+        for name in self.TABLES:
+            frame = None if self.absent(name) else self.table(name)
+            rows.append({"table": name, "rows": -1 if frame is None else len(frame), "absent": self.absent(name)})
+        return pd.DataFrame(rows).astype({"rows": "int64[pyarrow]"}).replace({"rows": {-1: pd.NA}})
+
+    def check(self, *codes: str) -> FindingList:
+        """Run checks and record what they say.
+
+        Args:
+            codes: `MNB…` codes; none for all.
+
+        Returns:
+            Findings, worst first; `.frame` gives them as a DataFrame.
+
+        Raises:
+            UsageError: no such check.
+
+        Example:
+            >>> open("demo").check("MNB0101").verdict
+            <Status.PASS: 'pass'>
+        """
+        from meshnb.checks import registry
+
+        found = []
+        for check in [registry.find(code) for code in codes] or registry.registered().values():
+            found += [finding for finding in registry.run(check, self) if self._in_scope(finding)] or [
+                registry.passed(check.code, f"Nothing found in namespace {self.namespace}.")
+            ]
+        self._found += found
+        return FindingList(found)
+
+    def verdict(self) -> FindingList:
+        """All findings of the checks run so far on this mesh, as one list: the last cell of a runbook.
+
+        What it displays is what `meshnb run` reports and takes its exit code from.
+        """
+        return FindingList(self._found, title="Verdict")
+
+    def _in_scope(self, finding: Finding) -> bool:
+        return (
+            not self.namespace or finding.status is Status.UNKNOWN or finding.subject.namespace in ("", self.namespace)
+        )

@@ -1,0 +1,1 @@
+"""The control plane: golden signals, the bottleneck, what a setting would change."""

@@ -1,0 +1,184 @@
+"""Findings as a notebook shows and records them: worst first, with evidence, fix and the command that verifies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+from meshnb.model.finding import Evidence, Finding, Findings, Fix, Status
+from meshnb.views.style import html_table, page, text_table
+
+FINDINGS_MEDIA = "application/vnd.meshnb.findings+json"
+"""Media type under which an executed notebook records findings."""
+
+VERDICT = "Verdict"
+"""Title of the list that `meshnb run` takes its exit code from."""
+
+_SYMBOLS = {"error": "✖", "warning": "▲", "info": "ℹ", "pass": "✔", "unknown": "?"}  # noqa: RUF001
+
+
+class FindingList(Findings):
+    """Findings that show themselves in a notebook and are recorded in it.
+
+    Args:
+        items: the findings.
+        title: heading; `Verdict` for the list a report opens with. A part of a list has no title.
+
+    Example:
+        >>> from meshnb.model.finding import Severity, Subject
+        >>> found = FindingList([Finding("MNB0000", Status.PASS, Severity.ERROR, Subject("Mesh"), "all is well")])
+        >>> found.status("pass")
+        pass     MNB0000  Mesh: all is well
+    """
+
+    def __init__(self, items: Iterable[Finding] = (), *, title: str = "") -> None:
+        super().__init__(items)
+        object.__setattr__(self, "title", title)
+
+    title: str
+
+    @property
+    def headline(self) -> str:
+        """What there is, in a line: `1 error, 2 unknown, 5 passed`."""
+        counts: dict[str, int] = {}
+        for finding in self:
+            counts[state_of(finding)] = counts.get(state_of(finding), 0) + 1
+        words = {"error": "error", "warning": "warning", "info": "note", "unknown": "unknown", "pass": "passed"}
+        parts = [
+            f"{counts[state]} {word}{'s' if counts[state] > 1 and state in ('error', 'warning', 'info') else ''}"
+            for state, word in words.items()
+            if state in counts
+        ]
+        return ", ".join(parts) or "nothing was checked"
+
+    @property
+    def state(self) -> str:
+        """The worst there is: a severity if one fails, else `unknown` or `pass`."""
+        return state_of(self.items[0]) if self.items else "unknown"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        record = {**json.loads(self.to_json()), "title": self.title}
+        return {"text/plain": as_text(self), "text/html": page(as_html(self)), FINDINGS_MEDIA: record}
+
+
+def state_of(finding: Finding) -> str:
+    """The word for a finding: its severity if it fails, else its status."""
+    return str(finding.severity) if finding.status is Status.FAIL else str(finding.status)
+
+
+def percent(share: float) -> str:
+    """A share as text.
+
+    Example:
+        >>> percent(0.8), percent(0.0004), percent(1)
+        ('80 %', '0.04 %', '100 %')
+    """
+    value = share * 100
+    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"
+
+
+def as_text(found: FindingList) -> str:
+    """The whole list as text."""
+    lines = [f"{found.title}: {found.headline}" if found.title else found.headline]
+    for finding in found:
+        lines.append(str(finding))
+        if finding.status is not Status.FAIL:
+            continue
+        lines += [f"         why: {finding.cause}"] if finding.cause else []
+        for evidence in finding.evidence:
+            source = f" ({evidence.source})" if evidence.source else ""
+            lines.append(f"         evidence: {evidence.statement}{source}")
+        for fix in finding.fix:
+            lines.append(f"         fix: {fix.note}".rstrip())
+            lines += [f"           {line}" for line in fix.text.rstrip().splitlines()]
+        lines += [f"         verify: {finding.verify}"] if finding.verify else []
+    return "\n".join(lines)
+
+
+def as_html(found: FindingList) -> str:
+    """The whole list as HTML, without the style sheet."""
+    title = f"<b>{escape(found.title)}</b> " if found.title else ""
+    head = f'<div class="head {found.state}">{title}{_state(found.state)} <span>{found.headline}</span></div>'
+    failed = "".join(_failed(finding) for finding in found if finding.status is Status.FAIL)
+    unknown = "".join(_short(finding) for finding in found if finding.status is Status.UNKNOWN)
+    passes = [finding for finding in found if finding.status is Status.PASS]
+    passed = "".join(map(_short, passes))
+    if len(passes) > 3:
+        passed = f'<details><summary class="dim">{len(passes)} checks passed</summary>{passed}</details>'
+    return head + failed + unknown + passed
+
+
+def _state(state: str) -> str:
+    return f'<span class="state"><span aria-hidden="true">{_SYMBOLS[state]}</span> {state}</span>'
+
+
+def _line(finding: Finding) -> str:
+    return (
+        f'<div class="line">{_state(state_of(finding))}<code class="dim">{escape(finding.code)}</code>'
+        f"<span><b>{escape(str(finding.subject))}</b></span></div>"
+    )
+
+
+def _short(finding: Finding) -> str:
+    return (
+        f'<div class="finding {state_of(finding)}">{_line(finding)}'
+        f'<div class="summary">{escape(finding.summary)}</div></div>'
+    )
+
+
+def _failed(finding: Finding) -> str:
+    parts = [_line(finding), f'<div class="summary">{escape(finding.summary)}</div>']
+    if finding.share is not None:
+        width = min(max(finding.share, 0.0), 1.0) * 100
+        parts.append(
+            f'<div><span class="meter" aria-hidden="true"><i style="width:{width:.1f}%"></i></span>'
+            f"{percent(finding.share)} of the requests looked at</div>"
+        )
+    if finding.cause:
+        parts.append(f'<div class="label">Why</div><p>{escape(finding.cause)}</p>')
+    if finding.evidence:
+        parts.append('<div class="label">Evidence</div>')
+        parts += map(_evidence, finding.evidence)
+    parts += map(_fix, finding.fix)
+    if finding.verify:
+        parts.append(f'<div class="label">Verify</div><pre>{escape(finding.verify)}</pre>')
+    parts.append(_footer(finding))
+    return f'<div class="finding {state_of(finding)}">{"".join(parts)}</div>'
+
+
+def _evidence(evidence: Evidence) -> str:
+    statement = escape(evidence.statement)
+    source = f' <code class="dim">{escape(evidence.source)}</code>' if evidence.source else ""
+    if not evidence.rows:
+        return f"<p>{statement}{source}</p>"
+    names = list(dict.fromkeys(name for row in evidence.rows for name in row))
+    rows = [[row.get(name) for name in names] for row in evidence.rows]
+    total = max(evidence.total, len(rows))
+    count = f"{len(rows)} of {total:,} rows" if total > len(rows) else f"{total} row{'s' if total != 1 else ''}"
+    return (
+        f'<details><summary>{statement} <span class="dim">{count}</span>{source}</summary>'
+        f"{html_table(names, rows)}</details>"
+    )
+
+
+def _fix(fix: Fix) -> str:
+    note = f"<p>{escape(fix.note)}</p>" if fix.note else ""
+    return f'<div class="label">Fix</div>{note}<pre>{escape(fix.text.strip())}</pre>'
+
+
+def _footer(finding: Finding) -> str:
+    parts = [f"confidence {percent(finding.confidence)}"] if finding.confidence < 1 else []
+    parts += [f"also known as {escape(', '.join(finding.refs))}"] if finding.refs else []
+    if finding.docs.startswith(("https://", "http://")):
+        parts.append(f'<a href="{escape(finding.docs)}" rel="noreferrer">{escape(finding.docs)}</a>')
+    elif finding.docs:
+        parts.append(f"read {escape(finding.docs)}")
+    return f'<p class="dim">{" · ".join(parts)}</p>' if parts else ""
+
+
+def evidence_text(evidence: Evidence) -> str:
+    """The rows of a piece of evidence as aligned text."""
+    names = list(dict.fromkeys(name for row in evidence.rows for name in row))
+    return text_table(names, [[row.get(name) for name in names] for row in evidence.rows])

@@ -51,7 +51,7 @@ _PUBLIC = {
     "runbooks": "meshnb.runbook.library",
 }
 
-__all__ = [*sorted(_PUBLIC), "__version__", "errors"]
+__all__ = [*sorted(_PUBLIC), "__version__", "errors", "views"]
 
 
 def __getattr__(name: str) -> object:
@@ -60,8 +60,8 @@ def __getattr__(name: str) -> object:
         value = getattr(import_module(_PUBLIC[name]), name)
         globals()[name] = value
         return value
-    if name == "errors":
-        return import_module("meshnb.errors")
+    if name in ("errors", "views"):
+        return import_module(f"meshnb.{name}")
     raise AttributeError(f"module 'meshnb' has no attribute {name!r}; public names: {', '.join(sorted(_PUBLIC))}")
 
 

@@ -42,16 +42,7 @@ class FindingList(Findings):
     @property
     def headline(self) -> str:
         """What there is, in a line: `1 error, 2 unknown, 5 passed`."""
-        counts: dict[str, int] = {}
-        for finding in self:
-            counts[state_of(finding)] = counts.get(state_of(finding), 0) + 1
-        words = {"error": "error", "warning": "warning", "info": "note", "unknown": "unknown", "pass": "passed"}
-        parts = [
-            f"{counts[state]} {word}{'s' if counts[state] > 1 and state in ('error', 'warning', 'info') else ''}"
-            for state, word in words.items()
-            if state in counts
-        ]
-        return ", ".join(parts) or "nothing was checked"
+        return ", ".join(words for _, words in _counts(self)) or "nothing was checked"
 
     @property
     def state(self) -> str:
@@ -66,6 +57,17 @@ class FindingList(Findings):
 def state_of(finding: Finding) -> str:
     """The word for a finding: its severity if it fails, else its status."""
     return str(finding.severity) if finding.status is Status.FAIL else str(finding.status)
+
+
+def _counts(found: Findings) -> list[tuple[str, str]]:
+    """How many there are of each state, worst first, in words."""
+    words = {"error": "error", "warning": "warning", "info": "note", "unknown": "unknown", "pass": "passed"}
+    counts = {state: sum(state_of(finding) == state for finding in found) for state in words}
+    return [
+        (state, f"{count} {words[state]}{'s' if count > 1 and state in ('error', 'warning', 'info') else ''}")
+        for state, count in counts.items()
+        if count
+    ]
 
 
 def percent(share: float) -> str:
@@ -99,8 +101,9 @@ def as_text(found: FindingList) -> str:
 
 def as_html(found: FindingList) -> str:
     """The whole list as HTML, without the style sheet."""
-    title = f"<b>{escape(found.title)}</b> " if found.title else ""
-    head = f'<div class="head {found.state}">{title}{_state(found.state)} <span>{found.headline}</span></div>'
+    title = f"<b>{escape(found.title)}</b>" if found.title else ""
+    counts = "".join(_state(state, words) for state, words in _counts(found)) or _state("unknown", found.headline)
+    head = f'<div class="head line">{title}{counts}</div>'
     failed = "".join(_failed(finding) for finding in found if finding.status is Status.FAIL)
     unknown = "".join(_short(finding) for finding in found if finding.status is Status.UNKNOWN)
     passes = [finding for finding in found if finding.status is Status.PASS]
@@ -110,8 +113,8 @@ def as_html(found: FindingList) -> str:
     return head + failed + unknown + passed
 
 
-def _state(state: str) -> str:
-    return f'<span class="state"><span aria-hidden="true">{_SYMBOLS[state]}</span> {state}</span>'
+def _state(state: str, words: str = "") -> str:
+    return f'<span class="state {state}"><span aria-hidden="true">{_SYMBOLS[state]}</span> {words or state}</span>'
 
 
 def _line(finding: Finding) -> str:

@@ -49,10 +49,10 @@ overflow-x:auto;white-space:pre;user-select:all;-webkit-user-select:all}
 .meshnb .state{font-weight:600;white-space:nowrap;color:var(--c)}
 .meshnb .error{--c:var(--fail)}.meshnb .warning{--c:var(--warn)}.meshnb .info{--c:var(--info)}
 .meshnb .pass{--c:var(--pass)}.meshnb .unknown{--c:var(--unknown)}
-.meshnb .head{font-size:15px;padding:.1em 0 .5em}
+.meshnb .head{font-size:15px;gap:.1em 1.2em;padding:.1em 0 .5em}
 .meshnb .finding{border-left:3px solid var(--c);padding:.1em 0 .1em 1em;margin:.9em 0}
 .meshnb .finding.pass,.meshnb .finding.unknown{margin:.5em 0}
-.meshnb .finding .line{display:flex;flex-wrap:wrap;gap:.1em .8em;align-items:baseline}
+.meshnb .line{display:flex;flex-wrap:wrap;gap:.1em .8em;align-items:baseline}
 .meshnb .finding .summary{font-size:15px;margin:.25em 0 .5em}
 .meshnb .finding.pass .summary,.meshnb .finding.unknown .summary{font-size:14px;margin:.1em 0}
 .meshnb .label{font-weight:600;margin-top:.8em}
@@ -128,21 +128,28 @@ def kind_of(values: list[Any]) -> str:
     return "t" if seen and all(isinstance(value, datetime) for value in seen) else ""
 
 
-def cell(value: Any, kind: str, *, tag: str = "td", scope: str = "") -> str:
-    """One cell of an HTML table."""
+def _cell(value: Any, kind: str) -> str:
     classes = f' class="{kind}"' if kind else ""
-    scoped = f' scope="{scope}"' if scope else ""
     text = text_of(value)
     shown = f'<span class="dim">{ABSENT}</span>' if text == ABSENT else escape(text)
-    return f"<{tag}{classes}{scoped}>{shown}</{tag}>"
+    return f"<td{classes}>{shown}</td>"
+
+
+def _heading(name: str, kind: str, values: list[Any]) -> str:
+    """A column's heading; text wraps anywhere, so a column of it keeps the width of a short line."""
+    classes = f' class="{kind}"' if kind else ""
+    width = min(max((len(text_of(value)) for value in values), default=0), 28)
+    room = "" if kind or width < 8 else f' style="min-width:{width}ch"'
+    return f'<th{classes} scope="col"{room}>{escape(name)}</th>'
 
 
 def html_table(names: list[str], rows: list[list[Any]], *, caption: str = "") -> str:
     """An HTML table from plain values; `caption` is HTML."""
-    kinds = [kind_of([row[i] for row in rows]) for i in range(len(names))]
-    head = "".join(cell(name, kind, tag="th", scope="col") for name, kind in zip(names, kinds, strict=True))
+    columns = [[row[i] for row in rows] for i in range(len(names))]
+    kinds = [kind_of(values) for values in columns]
+    head = "".join(map(_heading, names, kinds, columns))
     body = "".join(
-        "<tr>" + "".join(cell(value, kind) for value, kind in zip(row, kinds, strict=True)) + "</tr>" for row in rows
+        "<tr>" + "".join(_cell(value, kind) for value, kind in zip(row, kinds, strict=True)) + "</tr>" for row in rows
     )
     if not rows:
         body = f'<tr><td class="dim" colspan="{max(len(names), 1)}">no rows</td></tr>'

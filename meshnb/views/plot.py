@@ -1,0 +1,124 @@
+"""A chart drawn by plotly: transparent, so it suits any theme, and small, as it is stored in the notebook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meshnb.views.spec import Spec
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# Grey that reads on white and on near black; a report replaces it by the colour of its text.
+INK, GRID, MARK = "#7d8590", "rgba(128,136,148,0.25)", "#cc4b57"
+
+
+def height(spec: Spec) -> int:
+    """Height of the plotly figure in pixels."""
+    if spec.kind == "bars":
+        return 92 + 34 * max(len(spec.rows), 1)
+    if spec.kind == "durations":
+        return 112 + 52 * max(len(spec.rows), 1)
+    return 320
+
+
+def figure(spec: Spec) -> go.Figure:
+    """The chart as a plotly figure."""
+    import plotly.graph_objects as go
+
+    return go.Figure(_traces(spec), _layout(spec))
+
+
+def _traces(spec: Spec) -> list[Any]:
+    import plotly.graph_objects as go
+
+    traces: list[Any] = []
+    for one in spec.series:
+        if spec.kind == "bars":
+            traces.append(
+                go.Bar(x=one.x, y=one.y, name=one.name, orientation="h", marker_color=one.color, width=0.62,
+                       hovertemplate=f"%{{y}}: %{{x:,}} {spec.unit}<extra>{one.name}</extra>")
+            )  # fmt: skip
+        elif spec.kind == "timeline":
+            traces.append(
+                go.Bar(x=one.x, y=one.y, name=one.name, marker_color=one.color, offset=0,
+                       width=spec.step.total_seconds() * 1000,
+                       hovertemplate=f"%{{x|%H:%M:%S}}: %{{y:,}}<extra>{one.name}</extra>")
+            )  # fmt: skip
+        elif spec.kind == "lines":
+            traces.append(
+                go.Scatter(x=one.x, y=one.y, name=one.name, mode="lines+markers" if len(one.x) < 60 else "lines",
+                           line={"color": one.color, "width": 2}, marker={"size": 5})
+            )  # fmt: skip
+        else:
+            # numbers to four digits: positions are only a spread, and the notebook stays small
+            traces.append(
+                go.Scatter(x=one.x, y=[round(y, 2) for y in one.y], name=one.name, mode="markers",
+                           marker={"color": one.color, "size": 6, "opacity": 0.65},
+                           hovertemplate=f"%{{x:,}} {spec.unit}<extra>{one.name}</extra>")
+            )  # fmt: skip
+    return traces
+
+
+def _layout(spec: Spec) -> dict[str, Any]:
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": INK, "automargin": True}
+    across = spec.kind in ("bars", "durations")
+    x, y = dict(axis), dict(axis)
+    (x if across else y).update(title={"text": spec.unit}, rangemode="tozero", tickformat=",~g")
+    if across:
+        y.update(gridcolor="rgba(0,0,0,0)")
+    if spec.kind == "bars":
+        y.update(type="category", categoryorder="array", categoryarray=list(reversed(spec.rows)))
+    if spec.kind == "durations":
+        y.update(
+            tickmode="array", tickvals=list(range(len(spec.rows))), ticktext=list(spec.rows),
+            range=[max(len(spec.rows), 1) - 0.5, -0.5],
+        )  # fmt: skip
+    return {
+        "title": {"text": spec.title, "x": 0, "xanchor": "left", "font": {"size": 15}},
+        "height": height(spec),
+        "barmode": "stack",
+        "bargap": 0.3 if across else 0,
+        "showlegend": len(spec.series) > 1 and len({one.name for one in spec.series} & set(spec.rows)) == 0,
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0},
+        "margin": {"l": 8, "r": 24, "t": 64 if spec.title else 36, "b": 40},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": INK, "size": 12, "family": "system-ui, sans-serif"},
+        "hovermode": "closest",
+        "xaxis": x,
+        "yaxis": y,
+        "shapes": [_line(value, across) for _, value in spec.marks],
+        "annotations": _annotations(spec, across),
+    }
+
+
+def _line(value: float, across: bool) -> dict[str, Any]:
+    ends = (
+        {"x0": value, "x1": value, "y0": 0, "y1": 1, "yref": "paper"}
+        if across
+        else {"y0": value, "y1": value, "x0": 0, "x1": 1, "xref": "paper"}
+    )
+    return {"type": "line", "line": {"color": MARK, "width": 1.5, "dash": "dash"}, **ends}
+
+
+def _annotations(spec: Spec, across: bool) -> list[dict[str, Any]]:
+    from meshnb.views.spec import amount
+
+    notes: list[dict[str, Any]] = []
+    for label, value in spec.marks:
+        place = (
+            {"x": value, "y": 1, "yref": "paper", "yanchor": "bottom"}
+            if across
+            else {"x": 1, "xref": "paper", "y": value, "xanchor": "right", "yanchor": "bottom"}
+        )
+        notes.append(
+            {"text": f"{label} {amount(value)} {spec.unit}", "showarrow": False, "font": {"color": MARK}, **place}
+        )
+    if spec.kind == "bars":
+        ends = [sum(one.x[one.y.index(row)] for one in spec.series if row in one.y) for row in spec.rows]
+        notes += [
+            {"x": end, "y": row, "text": label, "xanchor": "left", "showarrow": False, "xshift": 6}
+            for end, row, label in zip(ends, spec.rows, spec.labels, strict=True)
+        ]
+    return notes

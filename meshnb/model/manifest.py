@@ -11,9 +11,9 @@ Layout of a snapshot folder, and the `kind` of each document:
     envoy/POD.NAMESPACE/stats.prom           stats            GET /stats/prometheus
     envoy/POD.NAMESPACE/logging.txt          logging          POST /logging
     envoy/POD.NAMESPACE/ready.txt            ready            GET /ready
-    logs/POD.NAMESPACE/istio-proxy.log       proxy_log        log of the proxy container: access log and Envoy's own lines
+    logs/POD.NAMESPACE/istio-proxy.log       proxy_log        log of the proxy: access log and Envoy's own lines
     logs/POD.NAMESPACE/CONTAINER.log         container_log    log of another container
-    kubernetes/RESOURCE.json                 kubernetes       a Kubernetes List (`pods`, `services`, `virtualservices` …)
+    kubernetes/RESOURCE.json                 kubernetes       a Kubernetes List (`pods`, `virtualservices` …)
     istiod/POD.NAMESPACE/debug/NAME.json     istiod_debug     GET /debug/NAME
     istiod/POD.NAMESPACE/metrics.prom        istiod_metrics   GET /metrics
     agent/POD.NAMESPACE/NAME                 agent            an answer of the agent's port 15020

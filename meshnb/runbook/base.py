@@ -1,4 +1,4 @@
-"""What the families of tables of a `Mesh` share: reading every document of a kind, and saying what could not be read."""
+"""What the families of tables of a `Mesh` share: reading every document of a kind, saying what could not be read."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ class Needs:
     Args:
         kind: their kind.
         path: how their path starts, where the kind alone is too wide (`kubernetes/pods.`).
+        name: name of the file without folder and suffix, where they lie in many folders (`syncz`).
     """
 
     kind: str
     path: str = ""
+    name: str = ""
+
+    def takes(self, document: Document) -> bool:
+        """Whether the table is made from the document, as far as its path says."""
+        stem = document.path.rpartition("/")[2].partition(".")[0]
+        return document.path.startswith(self.path) and self.name in ("", stem)
 
 
 class MeshBase:
@@ -48,7 +55,7 @@ class MeshBase:
     def documents(self, table: str, *, proxy: str = "") -> list[Document]:
         """Documents that are there and that a table is made from."""
         needs = self._needs(table)
-        return [d for d in self.snapshot.documents(needs.kind, proxy=proxy) if d.path.startswith(needs.path)]
+        return [d for d in self.snapshot.documents(needs.kind, proxy=proxy) if needs.takes(d)]
 
     def absent(self, table: str) -> str:
         """Why a table cannot be made at all, empty if it can."""
@@ -58,15 +65,15 @@ class MeshBase:
         if documents:
             return ""
         needs = self._needs(table)
-        failed = [d for d in self.snapshot.failed(needs.kind) if d.path.startswith(needs.path)]
+        failed = [d for d in self.snapshot.failed(needs.kind) if needs.takes(d)]
         if failed:
             return f"{failed[0].path} was not captured: {failed[0].error}"
-        return f"{self.snapshot.name} holds no {needs.path.rstrip('./').rpartition('/')[2] or needs.kind}"
+        return f"{self.snapshot.name} holds no {needs.name or needs.path.rstrip('./').rpartition('/')[2] or needs.kind}"
 
     def gaps(self, table: str) -> list[str]:
         """What a table lacks though it can be made: documents not captured or not readable, one reason each."""
         needs = self._needs(table)
-        failed = [d for d in self.snapshot.failed(needs.kind) if d.path.startswith(needs.path)]
+        failed = [d for d in self.snapshot.failed(needs.kind) if needs.takes(d)]
         reasons = [f"{d.path} was not captured: {d.error}" for d in failed]
         return reasons + [self._unreadable[d.path] for d in self.documents(table) if d.path in self._unreadable]
 

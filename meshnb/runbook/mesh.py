@@ -12,6 +12,8 @@ from meshnb.errors import UsageError
 from meshnb.model.finding import Finding, Status
 from meshnb.model.window import Window
 from meshnb.runbook.base import Needs
+from meshnb.runbook.requests import RequestViews
+from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_control_plane import ControlPlaneTables
 from meshnb.runbook.tables_envoy import EnvoyTables
 from meshnb.runbook.tables_logs import LogTables
@@ -21,6 +23,11 @@ from meshnb.views.findings import FindingList
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from meshnb.views.tables import Facts
+
+OVERVIEW_MEDIA = "application/vnd.meshnb.overview+json"
+"""Media type under which a notebook keeps what was looked at, for the head of the report."""
 
 
 def open(source: str | Path, *, namespace: str = "", window: str | Window = "") -> Mesh:
@@ -55,7 +62,7 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
     return Mesh(snapshot, namespace=namespace, window=window)
 
 
-class Mesh(EnvoyTables, LogTables, ObjectTables, ControlPlaneTables):
+class Mesh(RequestViews, ControlPlaneTables):
     """A captured mesh as tables, with checks. Made by `meshnb.open`.
 
     Args:
@@ -68,6 +75,7 @@ class Mesh(EnvoyTables, LogTables, ObjectTables, ControlPlaneTables):
         **EnvoyTables.TABLES,
         **LogTables.TABLES,
         **ObjectTables.TABLES,
+        **ComponentTables.TABLES,
         **ControlPlaneTables.TABLES,
     }
 
@@ -85,6 +93,27 @@ class Mesh(EnvoyTables, LogTables, ObjectTables, ControlPlaneTables):
         parts += [f"namespace {self.namespace}"] if self.namespace else []
         parts += [f"window {self.window}"] if self.window else []
         return f"<Mesh {self.snapshot.name}: {', '.join(parts)}>"
+
+    def overview(self) -> Facts:
+        """What was captured, when and from where, and what is missing: the first thing a runbook shows."""
+        from meshnb.views.tables import facts
+
+        manifest = self.snapshot.manifest
+        versions = ", ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items()))
+        failed = [f"{d.path}: {d.error}" for d in self.snapshot.failed()]
+        shown = {
+            "source": self.snapshot.name,
+            "cluster": manifest.cluster or "not named",
+            "captured": f"{manifest.created:%Y-%m-%d %H:%M:%S} UTC",
+            "window": str(self.window or "all that was captured"),
+            "namespace": self.namespace or "all",
+            "versions": versions or "not known",
+            "proxies": ", ".join(self.proxies) or "none",
+            "documents": f"{len(self.snapshot.documents())}, {len(failed)} could not be captured",
+        }
+        shown |= {"not captured": "; ".join(failed)} if failed else {}
+        shown |= {"notes": " ".join(manifest.notes)} if manifest.notes else {}
+        return facts(shown, title="What is looked at", record={OVERVIEW_MEDIA: shown})
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name, as listed in `tables`.

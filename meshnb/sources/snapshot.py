@@ -17,7 +17,7 @@ from meshnb.model.manifest import KINDS, Document, Manifest
 from meshnb.sources.redact import redact
 
 DEMOS = ("healthy", "missing-subset", "slow-replica")
-"""Snapshots inside the package, recorded from the lab: `demo` is the healthy one, `demo/missing-subset` a broken one."""
+"""Snapshots inside the package, recorded from the lab; `demo` is the first, `demo/NAME` any of them."""
 
 _MAX_FILES = 200_000
 _MAX_BYTES = 16 << 30

@@ -62,7 +62,7 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
     return Mesh(snapshot, namespace=namespace, window=window)
 
 
-class Mesh(RequestViews, ControlPlaneTables):
+class Mesh(RequestViews, ComponentTables, ControlPlaneTables):
     """A captured mesh as tables, with checks. Made by `meshnb.open`.
 
     Args:

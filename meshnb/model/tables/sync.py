@@ -1,0 +1,34 @@
+"""Tables of what istiod says it has sent and proxies have accepted."""
+
+from __future__ import annotations
+
+from meshnb.model.frame import Column, Frame
+
+PROXY_STATUS = Frame(
+    "proxy_status",
+    "One row per proxy and type of configuration (xDS) istiod serves it.",
+    (
+        Column("proxy", "string", "`POD.NAMESPACE`.", nullable=False),
+        Column("cluster", "string", "Kubernetes cluster the proxy says it is in."),
+        Column("istiod", "string", "Pod of the istiod that says so."),
+        Column("version", "string", "Istio version of the proxy."),
+        Column("istiod_version", "string", "Version of that istiod, where it says it."),
+        Column("proxy_type", "string", "sidecar, router, waypoint or ztunnel, where istiod says it."),
+        Column("type", "string", "CDS, LDS, EDS, RDS, ECDS, SDS, NDS, PCDS, WDS, WADS, or the URL of another type."),
+        Column("type_url", "string", "URL of the type."),
+        Column(
+            "status",
+            "string",
+            "SYNCED, STALE (sent, not acknowledged), NOT SENT, ERROR (rejected) or IGNORED (not subscribed); missing "
+            "where the source names the type alone.",
+        ),
+        Column("never_acknowledged", "bool", "STALE and nothing was ever acknowledged."),
+        Column("age_s", "float64", "Time since the last push of the type, at the time of the capture.", unit="s"),
+        Column("last_updated", "timestamp", "When istiod pushed the type last."),
+        Column("error", "string", "What Envoy said when it rejected the last push (NACK)."),
+        Column("error_at", "timestamp", "When it rejected it."),
+        Column("sent", "string", "Nonce sent last; only whether it equals `acked` has a meaning."),
+        Column("acked", "string", "Nonce acknowledged last."),
+    ),
+    key=("proxy", "istiod", "type"),
+)

@@ -1,0 +1,79 @@
+"""What `istioctl proxy-status` prints, layout by layout."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from meshnb.errors import FormatError
+from meshnb.loaders.istioctl_text import read_proxy_status
+
+
+def statuses(frame):
+    return dict(zip(frame.type, frame.status, strict=True))
+
+
+def test_s10_10_the_layout_up_to_1_6():
+    """S10-10: PILOT column, percentage behind EDS."""
+    frame = read_proxy_status(
+        "NAME                 CDS        LDS        EDS               RDS          PILOT             VERSION\n"
+        "catalog-1.default    SYNCED     SYNCED     SYNCED (100%)     NOT SENT     istio-pilot-1     1.4.3\n"
+    )
+    assert statuses(frame) == {"CDS": "SYNCED", "LDS": "SYNCED", "EDS": "SYNCED", "RDS": "NOT SENT"}
+    assert frame.istiod.unique().tolist() == ["istio-pilot-1"]
+    assert frame.age_s.isna().all()
+
+
+def test_s10_10_t1_the_layout_up_to_1_22():
+    """S10-10, T1: the suffix (Never Acknowledged), an empty cell, colours and a prompt before the table."""
+    frame = read_proxy_status(
+        "$ istioctl proxy-status\n"
+        "NAME        CLUSTER        CDS                            LDS        EDS        RDS         ECDS         "
+        "ISTIOD       VERSION\n"
+        "a.b         Kubernetes     STALE (Never Acknowledged)     SYNCED     STALE      SYNCED      NOT SENT     "
+        "istiod-1     1.17.8\n"
+        "c.d                        SYNCED                         SYNCED     \x1b[31mERROR\x1b[0m      NOT_SENT    "
+        "IGNORED      istiod-1     1.17.8\n"
+    )
+    first, second = frame[frame.proxy == "a.b"], frame[frame.proxy == "c.d"]
+    assert statuses(first)["CDS"] == "STALE"
+    assert first.set_index("type").never_acknowledged.dropna().to_dict() == {"CDS": True, "EDS": False}
+    assert statuses(second) == {"CDS": "SYNCED", "LDS": "SYNCED", "EDS": "ERROR", "RDS": "NOT SENT", "ECDS": "IGNORED"}
+    assert second.cluster.isna().all() and set(second.version) == {"1.17.8"}
+
+
+def test_s10_10_the_layout_since_1_23_has_ages():
+    """S10-10: the age in each cell."""
+    now = datetime(2026, 11, 23, 9, tzinfo=UTC)
+    frame = read_proxy_status(
+        "NAME     CLUSTER        CDS               LDS               ISTIOD       VERSION\n"
+        "a.b      Kubernetes     SYNCED (5m20s)    STALE (1h2m3s)    istiod-1     1.24.0\n",
+        now=now,
+    )
+    assert frame.age_s.tolist() == [320.0, 3723.0]
+    assert frame.last_updated[0] == now - timedelta(seconds=320)
+
+
+def test_s10_10_the_plain_layout_since_1_27_names_types_without_status():
+    """S10-10: what the table does not say is missing, not SYNCED."""
+    frame = read_proxy_status(
+        "NAME     CLUSTER        ISTIOD       VERSION     SUBSCRIBED TYPES\n"
+        "a.b      Kubernetes     istiod-1     1.27.0      4 (CDS,LDS,EDS,RDS)\n"
+    )
+    assert frame.type.tolist() == ["CDS", "LDS", "EDS", "RDS"]
+    assert frame.status.isna().all()
+
+
+def test_s10_10_json_and_yaml_are_taken_too():
+    """S10-10: the same loader reads what `-o json` prints."""
+    frame = read_proxy_status(
+        '{"resources": [{"node": {"id": "a.b"}, "genericXdsConfigs": [{"configStatus": "STALE"}]}]}'
+    )
+    assert frame.status.tolist() == ["STALE"]
+
+
+@pytest.mark.parametrize("text", ["", "no proxies here", "NAME  CDS  LDS\na b c d\n"])
+def test_something_else_is_an_error(text):
+    with pytest.raises(FormatError):
+        read_proxy_status(text, file="status.txt")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from meshnb.runbook.library import runbooks as runbooks
     from meshnb.runbook.mesh import Mesh as Mesh
     from meshnb.runbook.mesh import open as open
+    from meshnb.runbook.prometheus import Prometheus as Prometheus
     from meshnb.sources.snapshot import Snapshot as Snapshot
 
 # public name -> module that defines it (PEP 562)
@@ -39,6 +40,7 @@ _PUBLIC = {
     "Findings": "meshnb.model.finding",
     "Frame": "meshnb.model.frame",
     "Mesh": "meshnb.runbook.mesh",
+    "Prometheus": "meshnb.runbook.prometheus",
     "Severity": "meshnb.model.finding",
     "Snapshot": "meshnb.sources.snapshot",
     "Status": "meshnb.model.finding",

@@ -1,0 +1,115 @@
+"""Tables from Prometheus and istiod."""
+
+from __future__ import annotations
+
+from meshnb.model.frame import Column, Frame
+
+SAMPLES = Frame(
+    "samples",
+    "One row per sample of a query; besides these columns one for each label, as categoricals.",
+    (
+        Column("time", "timestamp", "Time of the sample.", nullable=False),
+        Column("value", "float64", "Its value; NaN and infinities as Prometheus gives them.", nullable=False),
+    ),
+)
+
+HISTOGRAM_SAMPLES = Frame(
+    "histogram_samples",
+    "One row per bucket of a native histogram.",
+    (
+        Column("series", "json", "Labels of the series.", nullable=False),
+        Column("time", "timestamp", "Time of the sample.", nullable=False),
+        Column("lower", "float64", "Lower bound of the bucket.", nullable=False),
+        Column("upper", "float64", "Upper bound of the bucket.", nullable=False),
+        Column("closed", "string", "Which bound belongs to it: lower, upper, both or neither.", nullable=False),
+        Column("count", "float64", "Observations in the bucket, not cumulative.", nullable=False),
+    ),
+)
+
+BUCKETS = Frame(
+    "buckets",
+    "One row per bucket of a classic histogram.",
+    (
+        Column("lower", "float64", "Lower bound, not included.", nullable=False),
+        Column("le", "float64", "Upper bound, included; infinity for the last.", nullable=False),
+        Column("cumulative", "float64", "Observations up to `le`, as Prometheus stores them.", nullable=False),
+        Column("count", "float64", "Observations in this bucket alone.", nullable=False),
+        Column("share", "float64", "Share of all observations.", unit="0 to 1"),
+    ),
+)
+
+QUANTILES = Frame(
+    "quantiles",
+    "One row per quantile of a classic histogram, with the bucket it lies in.",
+    (
+        Column("quantile", "float64", "The quantile, 0 to 1.", nullable=False),
+        Column("estimate", "float64", "Linear in the bucket, as histogram_quantile gives it."),
+        Column("lower", "float64", "It is above this bound."),
+        Column("upper", "float64", "It is at most this bound."),
+        Column("statement", "string", "What can be said of it.", nullable=False),
+    ),
+)
+
+LABELS = Frame(
+    "labels",
+    "One row per label name, or per value of one label.",
+    (
+        Column("label", "string", "Name of the label.", nullable=False),
+        Column("value", "string", "A value of it, if values were asked for."),
+    ),
+)
+
+METADATA = Frame(
+    "metadata",
+    "One row per metric and exporter.",
+    (
+        Column("metric", "string", "Name.", nullable=False),
+        Column("type", "string", "counter, gauge, histogram, summary or unknown."),
+        Column("unit", "string", "Unit, if the exporter states it."),
+        Column("help", "string", "What the exporter says of it."),
+    ),
+)
+
+RULES = Frame(
+    "rules",
+    "One row per rule of Prometheus.",
+    (
+        Column("group", "string", "Group it belongs to."),
+        Column("name", "string", "Name of the alert or of the recorded series.", nullable=False),
+        Column("type", "string", "alerting or recording."),
+        Column("query", "string", "Its expression."),
+        Column("for_s", "float64", "How long it must hold before it fires.", unit="s"),
+        Column("state", "string", "inactive, pending or firing."),
+        Column("health", "string", "ok, err or unknown."),
+        Column("error", "string", "Last error of its evaluation."),
+        Column("labels", "json", "Labels it adds."),
+    ),
+)
+
+ALERTS = Frame(
+    "alerts",
+    "One row per alert that is pending or firing.",
+    (
+        Column("alert", "string", "Name.", nullable=False),
+        Column("state", "string", "pending or firing."),
+        Column("since", "timestamp", "Since when."),
+        Column("value", "float64", "Value of its expression."),
+        Column("labels", "json", "Its labels."),
+        Column("annotations", "json", "Its annotations."),
+    ),
+)
+
+TARGETS = Frame(
+    "targets",
+    "One row per target that Prometheus scrapes.",
+    (
+        Column("job", "string", "Job."),
+        Column("instance", "string", "Instance."),
+        Column("url", "string", "What is scraped."),
+        Column("health", "string", "up, down or unknown."),
+        Column("error", "string", "Last error."),
+        Column("scraped", "timestamp", "Last scrape."),
+        Column("duration_s", "float64", "How long it took.", unit="s"),
+        Column("labels", "json", "Labels of the target."),
+    ),
+)

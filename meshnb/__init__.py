@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from meshnb.loaders.access_log import read_access_log as read_access_log
+    from meshnb.loaders.access_log import scan_access_log as scan_access_log
     from meshnb.loaders.config_dump import read_config_dump as read_config_dump
     from meshnb.model.finding import Finding as Finding
     from meshnb.model.finding import Findings as Findings
@@ -51,6 +52,7 @@ _PUBLIC = {
     "read_access_log": "meshnb.loaders.access_log",
     "read_config_dump": "meshnb.loaders.config_dump",
     "runbooks": "meshnb.runbook.library",
+    "scan_access_log": "meshnb.loaders.access_log",
 }
 
 __all__ = [*sorted(_PUBLIC), "__version__", "errors", "views"]

@@ -1,0 +1,242 @@
+"""Access logs of Envoy as tables: Istio's JSON and TEXT, Envoy's default, and custom formats."""
+
+# ruff: noqa: S608 - every value put into the SQL goes through quote() or name(), or is a name declared in a Frame
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshnb.errors import UsageError
+from meshnb.loaders.access_log_format import JSON_KEYS
+from meshnb.loaders.access_log_lines import BLOCK, Lines, LogFile, find_files, open_log
+from meshnb.loaders.access_log_sql import Plan, name, query, quote
+from meshnb.model.frame import returns, to_pandas
+from meshnb.model.tables.logs import ACCESS_LOG, SKIPPED_LINES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Paths = str | Path | LogFile | Iterable[str | Path | LogFile]
+
+_SAMPLE_LINES = 200
+
+
+@returns(ACCESS_LOG)
+def read_access_log(paths: Paths, *, columns: Sequence[str] | None = None, where: str = "") -> pd.DataFrame:
+    """Read access logs.
+
+    Istio's JSON and TEXT and Envoy's default format are told apart line by line. Lines that are no access log (Envoy's
+    and pilot-agent's own, or damaged ones) are counted in `.attrs["skipped"]`; `scan_access_log(paths).skipped` lists
+    them. Keys and fields beyond Istio's become columns of their own at the end.
+
+    Args:
+        paths: files (plain, gzip, zstd), globs, folders, `-` for standard input, or several of them. Output of
+            `kubectl logs`, also with `--prefix` and `--timestamps`.
+        columns: only these columns.
+        where: only rows for which this SQL expression over the columns holds, for example `response_code >= 500`.
+
+    Returns:
+        One row per request, in the order of the files.
+
+    Raises:
+        NotFound: no such file.
+        UsageError: no such column, or `where` is not an expression over them.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> line = '{"start_time":"2026-11-23T08:36:16.251Z","response_code":503,"response_flags":"URX,UF"}'
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "gateway.log"
+        >>> _ = file.write_text(line + chr(10) + "Envoy proxy is ready" + chr(10))
+        >>> log = read_access_log(file)
+        >>> log.response_code.tolist(), log["flags"].tolist(), log.attrs["skipped"]
+        ([503], ['UF,URX'], {'not an access log line': 1})
+    """
+    return scan_access_log(paths).filter(where).to_pandas(columns=columns)
+
+
+def scan_access_log(paths: Paths) -> AccessLog:
+    """Open access logs to filter, group and sample without holding them in memory.
+
+    Args:
+        paths: as for `read_access_log`.
+
+    Raises:
+        NotFound: no such file.
+    """
+    files = find_files(paths)
+    keys = dict(JSON_KEYS)
+    for file in files:
+        keys |= {key: key for key in _sampled_keys(file) if key not in keys}
+    return AccessLog(files, Plan(keys=keys))
+
+
+def _sampled_keys(file: LogFile) -> list[str]:
+    """Keys of the JSON lines at the beginning of a file, in order."""
+    if str(file.path) == "-":
+        return []
+    with open_log(file.path) as stream:
+        try:
+            head = stream.read(BLOCK >> 4)
+        except (OSError, EOFError, ValueError):
+            return []
+    keys: dict[str, None] = {}
+    for line in head.splitlines()[:_SAMPLE_LINES]:
+        start = line.find(b"{")
+        try:
+            record = json.loads(line[start:]) if 0 <= start < 300 else None
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "start_time" in record:
+            keys |= dict.fromkeys(record)
+    return list(keys)
+
+
+class AccessLog:
+    """Access logs, not read yet. Made by `scan_access_log`.
+
+    Args:
+        files: the files.
+        plan: how their lines are read.
+        conditions: SQL expressions that every row fulfils.
+    """
+
+    def __init__(self, files: Sequence[LogFile], plan: Plan, *, conditions: tuple[str, ...] = ()) -> None:
+        self._files = tuple(files)
+        self._plan = plan
+        self._conditions = conditions
+
+    def __repr__(self) -> str:
+        names = ", ".join(file.name for file in self._files[:3])
+        more = f" and {len(self._files) - 3} more" if len(self._files) > 3 else ""
+        where = f" where {' and '.join(self._conditions)}" if self._conditions else ""
+        return f"<AccessLog {names}{more}{where}>"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns in order."""
+        return [*ACCESS_LOG.column_names, *self._plan.extra]
+
+    def filter(self, where: str) -> AccessLog:
+        """Only rows for which an SQL expression over the columns holds; combine several calls.
+
+        Args:
+            where: for example `flags = 'UT' and duration_ms > 400`; empty for no condition.
+        """
+        conditions = (*self._conditions, where) if where.strip() else self._conditions
+        return AccessLog(self._files, self._plan, conditions=conditions)
+
+    def to_pandas(self, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The rows as a DataFrame with Arrow-backed dtypes.
+
+        Args:
+            columns: only these.
+
+        Raises:
+            UsageError: no such column, or a condition is not an expression over the columns.
+        """
+        import pyarrow.compute as pc
+
+        chosen = self.columns if columns is None else [self._known(column) for column in columns]
+        carried = list(dict.fromkeys([*chosen, "proxy", "file", "line", "reason", "excerpt"]))
+        table = self._run(
+            f"SELECT {', '.join(map(name, carried))} FROM log WHERE reason IS NOT NULL OR ({self._where})"
+        )
+        failed = pc.is_valid(table["reason"])
+        if pc.any(failed).as_py():
+            skipped = table.filter(failed)
+            table = table.filter(pc.invert(failed))
+        else:
+            skipped = table.slice(0, 0)
+        self.skipped = self._skipped_frame(skipped)
+        if columns is None:  # fields that only some formats have
+            extra = set(self._plan.extra)
+            chosen = [c for c in chosen if c not in extra or table[c].null_count < len(table)]
+        df = to_pandas(table.select(chosen))
+        df.attrs["skipped"] = dict(Counter(self.skipped.reason))
+        return df
+
+    @cached_property
+    def skipped(self) -> pd.DataFrame:
+        """Lines that are no access log line, with the reason and how they begin. See `SKIPPED_LINES`."""
+        columns = ", ".join(SKIPPED_LINES.column_names)
+        return self._skipped_frame(self._run(f"SELECT {columns} FROM log WHERE reason IS NOT NULL"))
+
+    def _skipped_frame(self, table: pa.Table) -> pd.DataFrame:
+        import pyarrow as pa
+
+        table = table.select(SKIPPED_LINES.column_names)
+        damage = [
+            {
+                "proxy": d.file.proxy or None,
+                "file": d.file.name,
+                "line": d.line,
+                "reason": d.reason,
+                "excerpt": d.excerpt,
+            }
+            for d in self._damage
+        ]
+        return to_pandas(pa.concat_tables([table, pa.Table.from_pylist(damage, table.schema)]))
+
+    @property
+    def _where(self) -> str:
+        return " AND ".join(f"({condition})" for condition in self._conditions) or "true"
+
+    def _known(self, column: str) -> str:
+        if column not in self.columns:
+            ACCESS_LOG.column(column)
+        return column
+
+    def _run(self, sql: str) -> pa.Table:
+        """An SQL query over the rows, as the table `log`, with `reason` and `excerpt` for what is no row."""
+        import duckdb
+
+        lines = Lines(self._files)
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.register("lines", lines.reader())
+            try:
+                table = connection.sql(f"WITH log AS ({self._rows()}) {sql}").to_arrow_table()
+            except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
+                raise UsageError(
+                    f"not an expression over the access log: {str(error).splitlines()[0]}",
+                    hint=f"columns: {', '.join(self.columns)}",
+                ) from error
+        self._damage = lines.damage
+        return _in_utc(table)
+
+    def _rows(self) -> str:
+        """The rows of every line, with the columns of `ACCESS_LOG`."""
+        files = _pick([file.name for file in self._files])
+        proxies = _pick([file.proxy for file in self._files])
+        pods = _pick([file.proxy.rpartition(".")[0] or file.proxy for file in self._files])
+        columns = {
+            "file": files,
+            "line": "no",
+            "pod": f"coalesce(nullif(split_part(prefix, '/', 2), ''), nullif({pods}, ''))",
+            "container": "nullif(split_part(split_part(prefix, '/', 3), ']', 1), '')",
+            "proxy": f"coalesce(nullif({proxies}, ''), nullif(split_part(prefix, '/', 2), ''))",
+        }
+        made = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
+        return f"SELECT {made}, * EXCLUDE (file_id, no, prefix) FROM ({query(self._plan)})"
+
+
+def _pick(values: Sequence[str]) -> str:
+    if len(set(values)) == 1:
+        return quote(values[0])
+    return f"[{', '.join(map(quote, values))}][file_id + 1]"
+
+
+def _in_utc(table: pa.Table) -> pa.Table:
+    """Times marked as UTC, which they are, and text as plain strings."""
+    import pyarrow as pa
+
+    def fit(kind: Any) -> Any:
+        return pa.timestamp("us", tz="UTC") if pa.types.is_timestamp(kind) else kind
+
+    return table.cast(pa.schema([(f.name, fit(f.type)) for f in table.schema]))

@@ -1,0 +1,74 @@
+"""Tables from the logs of proxies."""
+
+from __future__ import annotations
+
+from meshnb.model.frame import Column, Frame
+
+ACCESS_LOG = Frame(
+    "access_log",
+    "One row per line of an access log: one request, or one connection where the listener is not HTTP.",
+    (
+        Column("proxy", "string", "Proxy that wrote the line, `POD.NAMESPACE`, or the pod alone if no more is known."),
+        Column("start_time", "timestamp", "When the request began."),
+        Column("method", "string", "HTTP method."),
+        Column("path", "string", "Path, as the client asked for it."),
+        Column("protocol", "string", "HTTP protocol."),
+        Column("response_code", "int64", "HTTP status sent to the client; 0 when nothing was sent."),
+        Column("response_flags", "list<string>", "Envoy's response flags in the order written; empty for none."),
+        Column("flags", "string", "The flags as a set: sorted, joined by commas; missing for none."),
+        Column("response_code_details", "string", "Why this status was sent, in Envoy's words."),
+        Column("connection_termination_details", "string", "Why Envoy ended the connection."),
+        Column("upstream_transport_failure_reason", "string", "Why the connection to the upstream failed (TLS, TCP)."),
+        Column("bytes_received", "int64", "Size of the request body.", unit="bytes"),
+        Column("bytes_sent", "int64", "Size of the response body.", unit="bytes"),
+        Column("duration_ms", "int64", "From the first byte of the request to the last of the response.", unit="ms"),
+        Column("upstream_service_time_ms", "int64", "What the upstream took, as the router saw it.", unit="ms"),
+        Column("x_forwarded_for", "string", "Header x-forwarded-for."),
+        Column("user_agent", "string", "Header user-agent."),
+        Column("request_id", "string", "Header x-request-id; joins the two sides of a request."),
+        Column("authority", "string", "Host asked for."),
+        Column("upstream_host", "string", "Address of the endpoint chosen."),
+        Column("upstream_cluster", "string", "Cluster chosen."),
+        Column("upstream_local_address", "string", "This side's address of the connection to the upstream."),
+        Column("downstream_local_address", "string", "Address the client connected to."),
+        Column("downstream_remote_address", "string", "Address of the client."),
+        Column("requested_server_name", "string", "SNI the client sent."),
+        Column("route_name", "string", "Name of the route chosen."),
+        Column("file", "string", "File the line stands in.", nullable=False),
+        Column("line", "int64", "Number of the line in it, from 1.", nullable=False),
+        Column("pod", "string", "Pod that wrote the line, where a `kubectl logs` prefix or the snapshot says so."),
+        Column("container", "string", "Container that wrote the line, where a `kubectl logs` prefix says so."),
+    ),
+    key=("file", "line"),
+)
+
+SKIPPED_LINES = Frame(
+    "skipped_lines",
+    "One row per line of a log that is no access log line, and per file that could not be read to its end.",
+    (
+        Column("proxy", "string", "Proxy that wrote the line."),
+        Column("file", "string", "File the line stands in.", nullable=False),
+        Column("line", "int64", "Number of the line in it, from 1; missing if the reason is about the whole file."),
+        Column("reason", "string", "Why it is no access log line.", nullable=False),
+        Column("excerpt", "string", "How the line begins."),
+    ),
+    key=("file", "line"),
+)
+
+RESPONSE_FLAGS = Frame(
+    "response_flags",
+    "One row per response flag of Envoy, or per flag seen in the access log.",
+    (
+        Column("flag", "string", "Short name, as logged.", nullable=False),
+        Column("name", "string", "Long name (`%RESPONSE_FLAGS_LONG%`).", nullable=False),
+        Column("since", "string", "First Envoy version that has it; missing if it predates 1.9."),
+        Column("scope", "string", "`http`, or `http,tcp` if TCP connections can carry it too.", nullable=False),
+        Column("side", "string", "Who ended the request: downstream, envoy or upstream.", nullable=False),
+        Column("meaning", "string", "What happened, in one sentence.", nullable=False),
+        Column("likely_causes", "list<string>", "Why it usually happens, likeliest first.", nullable=False),
+        Column("next_step", "string", "What to look at next.", nullable=False),
+        Column("requests", "int64", "Requests that carry it in the log looked at."),
+        Column("share", "float64", "Their share of all requests looked at.", unit="0 to 1"),
+    ),
+    key=("flag",),
+)

@@ -66,7 +66,7 @@ def as_html(spec: Spec) -> str:
 
     title = f"<figcaption>{escape(spec.title)}</figcaption>" if spec.title else ""
     note = f'<p class="dim">{escape(spec.note)}</p>' if spec.note else ""
-    return f"<figure>{title}{svg(spec)}{note}</figure>"
+    return f"<figure>{title}{note}{svg(spec)}</figure>"
 
 
 def bar(

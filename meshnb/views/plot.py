@@ -75,7 +75,13 @@ def _layout(spec: Spec) -> dict[str, Any]:
             range=[max(len(spec.rows), 1) - 0.5, -0.5],
         )  # fmt: skip
     return {
-        "title": {"text": spec.title, "x": 0, "xanchor": "left", "font": {"size": 15}},
+        "title": {
+            "text": spec.title,
+            "x": 0,
+            "xanchor": "left",
+            "font": {"size": 15},
+            "subtitle": {"text": spec.note, "font": {"size": 12}},
+        },
         "height": height(spec),
         "barmode": "stack",
         "bargap": 0.3 if across else 0,

@@ -12,6 +12,9 @@ from meshnb.views.style import html_table, page, text_of, text_table
 if TYPE_CHECKING:
     import pandas as pd
 
+SOURCE_MEDIA = "application/vnd.meshnb.source+json"
+"""Media type under which an executed notebook records what was looked at."""
+
 
 class Table:
     """A frame as a notebook shows it. Made by `table`.
@@ -64,13 +67,13 @@ class Facts:
     Args:
         facts: names and values, in order.
         title: what they are about.
-        record: a media type and plain JSON values to carry along, for readers of the executed notebook.
+        source: whether they say what was looked at; a report then shows them at its top.
     """
 
-    def __init__(self, facts: Mapping[str, Any], *, title: str = "", record: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, facts: Mapping[str, Any], *, title: str = "", source: bool = False) -> None:
         self.facts = dict(facts)
         self.title = title
-        self.record = dict(record or {})
+        self.source = source
 
     def __repr__(self) -> str:
         width = max(map(len, self.facts), default=0)
@@ -87,7 +90,11 @@ class Facts:
         return f'<div class="scroll"><table class="facts">{caption}<tbody>{rows}</tbody></table></div>'
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return {"text/plain": repr(self), "text/html": page(self.html()), **self.record}
+        bundle: dict[str, Any] = {"text/plain": repr(self), "text/html": page(self.html())}
+        if self.source:
+            texts = {name: text_of(value) for name, value in self.facts.items()}
+            bundle[SOURCE_MEDIA] = {"version": 1, "facts": texts}
+        return bundle
 
 
 def table(df: pd.DataFrame, *, title: str = "", limit: int = 20) -> Table:
@@ -112,17 +119,17 @@ def table(df: pd.DataFrame, *, title: str = "", limit: int = 20) -> Table:
     return Table(df, title=title, limit=limit)
 
 
-def facts(facts: Mapping[str, Any], *, title: str = "", record: Mapping[str, Any] | None = None) -> Facts:
+def facts(facts: Mapping[str, Any], *, title: str = "", source: bool = False) -> Facts:
     """Show a few names with their values.
 
     Args:
         facts: names and values, in order.
         title: what they are about.
-        record: media type → plain JSON values to carry along in the executed notebook.
+        source: whether they say what was looked at (snapshot, time, versions); a report then shows them at its top.
 
     Example:
         >>> facts({"Source": "demo", "Proxies": 5})
         Source   demo
         Proxies  5
     """
-    return Facts(facts, title=title, record=record)
+    return Facts(facts, title=title, source=source)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshnb.loaders.istioctl_text import read_proxy_status
-from meshnb.model.frame import returns
+from meshnb.loaders.objects import decode_objects
+from meshnb.loaders.pod_settings import istiods_table, proxy_metadata_table
+from meshnb.loaders.probes import probes_table
+from meshnb.model import debug_endpoints
+from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
-from meshnb.model.tables.sync import PROXY_STATUS
+from meshnb.model.tables import components
+from meshnb.model.tables.sync import DEBUG_ENDPOINTS, PROXY_STATUS
 from meshnb.runbook.base import MeshBase, Needs
 
 if TYPE_CHECKING:
@@ -21,6 +26,10 @@ class ComponentTables(MeshBase):
 
     TABLES: ClassVar[Mapping[str, Needs]] = {
         "proxy_status": Needs("istiod_debug", "istiod/", "syncz"),
+        "debug_endpoints": Needs("istiod_debug"),
+        "istiods": Needs("kubernetes", "kubernetes/pods."),
+        "proxy_metadata": Needs("kubernetes", "kubernetes/pods."),
+        "probes": Needs("kubernetes", "kubernetes/pods."),
     }
 
     @returns(PROXY_STATUS)
@@ -32,8 +41,8 @@ class ComponentTables(MeshBase):
 
         Example:
             >>> import meshnb
-            >>> meshnb.open("demo").proxy_status().status.isin(["SYNCED", "NOT SENT"]).all()
-            np.True_
+            >>> bool(meshnb.open("demo").proxy_status().status.isin(["SYNCED", "NOT SENT"]).all())
+            True
         """
 
         def read(document: Document, data: bytes) -> pd.DataFrame:
@@ -43,6 +52,49 @@ class ComponentTables(MeshBase):
 
         frame = self.each_document("proxy_status", PROXY_STATUS, read)
         return frame[frame.proxy == proxy].reset_index(drop=True) if proxy else frame
+
+    @returns(DEBUG_ENDPOINTS)
+    def debug_endpoints(self) -> pd.DataFrame:
+        """Which debug endpoints each istiod was asked, and which answered."""
+        every = [*self.documents("debug_endpoints"), *self.snapshot.failed("istiod_debug")]
+        return DEBUG_ENDPOINTS.rows(_debug_endpoint(document) for document in sorted(every, key=lambda d: d.path))
+
+    @returns(components.ISTIODS)
+    def istiods(self) -> pd.DataFrame:
+        """Pods of istiod with their settings."""
+        return self._pods("istiods", components.ISTIODS, istiods_table)
+
+    @returns(components.PROXY_METADATA)
+    def proxy_metadata(self) -> pd.DataFrame:
+        """What each proxy's environment tells istiod about it."""
+        return self._pods("proxy_metadata", components.PROXY_METADATA, proxy_metadata_table)
+
+    @returns(components.PROBES)
+    def probes(self) -> pd.DataFrame:
+        """Probes of every container, and what the injector made of them."""
+        return self._pods("probes", components.PROBES, probes_table)
+
+    def _pods(self, table: str, frame: Frame, make: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+        def read(document: Document, data: bytes) -> pd.DataFrame:
+            file = self.snapshot.source_of(document)
+            return make(decode_objects(data, file=file), file=file)
+
+        return self.each_document(table, frame, read)
+
+
+def _debug_endpoint(document: Document) -> dict[str, Any]:
+    name, _, rest = document.path.rpartition("/")[2].removesuffix(".json").partition(".")
+    known = debug_endpoints.find(name)
+    return {
+        "istiod": pod_of(document),
+        "endpoint": name,
+        "proxy": rest or None,
+        "meaning": known.meaning if known else None,
+        "bytes": None if document.error else document.bytes,
+        "error": document.error or None,
+        "removed": known.removed or None if known else None,
+        "document": document.path,
+    }
 
 
 def pod_of(document: Document) -> str:

@@ -32,3 +32,19 @@ PROXY_STATUS = Frame(
     ),
     key=("proxy", "istiod", "type"),
 )
+
+DEBUG_ENDPOINTS = Frame(
+    "debug_endpoints",
+    "One row per debug endpoint that an istiod was asked.",
+    (
+        Column("istiod", "string", "Pod of the istiod.", nullable=False),
+        Column("endpoint", "string", "Name below `/debug/`.", nullable=False),
+        Column("proxy", "string", "Proxy it was asked about."),
+        Column("meaning", "string", "What it answers; missing if meshnb does not know it."),
+        Column("bytes", "int64", "Size of the answer; missing if there is none.", unit="bytes"),
+        Column("error", "string", "Why there is no answer."),
+        Column("removed", "string", "Release that has it no more."),
+        Column("document", "string", "Where the answer lies in the snapshot.", nullable=False),
+    ),
+    key=("istiod", "endpoint", "proxy"),
+)

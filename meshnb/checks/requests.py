@@ -15,7 +15,7 @@ def has_flag(log: pd.DataFrame, flag: str) -> pd.Series:
         log: rows of table `access_log`.
         flag: short name, as in `NC`.
     """
-    return log.flags.fillna("").map(lambda flags: flag in flags.split(",")).astype(bool)
+    return log["flags"].fillna("").map(lambda flags: flag in flags.split(",")).astype(bool)
 
 
 def inbound(log: pd.DataFrame) -> pd.Series:

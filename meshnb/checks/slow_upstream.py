@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 CODE = "MNB0201"
 
-SLOW_SHARE = 0.5
-"""A replica is called the slow one if at least this share of its requests times out …"""
-REST_SHARE = 0.1
-"""… and at most this share of the requests to all other replicas together does."""
+GUILTY_SHARE = 0.8
+"""A replica is called the slow one if it stands behind at least this share of the timeouts …"""
+GUILTY_FACTOR = 5.0
+"""… and its requests time out at least this many times as often as those to all other replicas together."""
 MIN_REQUESTS = 5
 """With fewer requests to either, one slow replica cannot be told from a slow service."""
 
@@ -103,8 +103,10 @@ class _Case:
         first, rest = self.replicas.iloc[0], self.replicas.iloc[1:]
         others = int(rest.requests.sum())
         enough = first.requests >= MIN_REQUESTS and others >= MIN_REQUESTS
-        alone = enough and rest.timeouts.sum() / others <= REST_SHARE
-        return first if alone and first.timeout_share >= SLOW_SHARE else None
+        if not enough:
+            return None
+        behind = first.timeouts / len(self.late) >= GUILTY_SHARE
+        return first if behind and first.timeout_share >= GUILTY_FACTOR * rest.timeouts.sum() / others else None
 
 
 def _finding(case: _Case, access_log: pd.DataFrame, routes: pd.DataFrame | None) -> Finding:

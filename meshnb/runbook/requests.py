@@ -30,7 +30,7 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
 
         Example:
             >>> import meshnb
-            >>> meshnb.open("demo/missing-subset").requests("catalog.istioinaction.io").flags.unique().tolist()
+            >>> meshnb.open("demo/missing-subset").requests("catalog.istioinaction.io")["flags"].unique().tolist()
             ['NC']
         """
         from meshnb.checks.requests import inbound, to_host
@@ -65,9 +65,9 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         keys = ["proxy", "response_code", "flags", "response_code_details"]
         counts = log.groupby(keys, dropna=False).size().rename("requests").reset_index()
         counts["share"] = counts.requests / counts.groupby("proxy").requests.transform("sum")
-        failed = counts[(counts.response_code >= 400) | (counts.response_code == 0) | counts.flags.notna()]
+        failed = counts[(counts.response_code >= 400) | (counts.response_code == 0) | counts["flags"].notna()]
         failed = failed.sort_values("requests", ascending=False, ignore_index=True)
-        known = [explain_flags(flags) if isinstance(flags, str) else [] for flags in failed.flags]
+        known = [explain_flags(flags) if isinstance(flags, str) else [] for flags in failed["flags"]]
         failed["meaning"] = ["; ".join(flag.meaning for flag in flags) or None for flags in known]
         failed["next_step"] = ["; ".join(flag.next_step for flag in flags) or None for flags in known]
         return table(
@@ -304,7 +304,7 @@ def _serves(domains: Any, host: str) -> bool:
 
 
 def _outcome(log: pd.DataFrame) -> list[str]:
-    pairs = zip(log.response_code, log.flags, strict=True)
+    pairs = zip(log.response_code, log["flags"], strict=True)
     return [f"{code} {flags}" if isinstance(flags, str) else str(code) for code, flags in pairs]
 
 

@@ -1,0 +1,115 @@
+"""MNB0101: a route whose cluster its proxy does not have (S10-02, S10-13, S10-31, S10-33)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from meshnb.checks.missing_cluster import missing_cluster
+from meshnb.model.finding import Finding, Status
+
+from .tables import GATEWAY, HOST, cluster, clusters, log, pods, request, route, routes, rules, services
+
+V1, V2 = (f"outbound|80|version-{v}|{HOST}" for v in ("v1", "v2"))
+PODS = ("catalog-v1", "catalog-v2-a", "catalog-v2-b")
+
+
+def look(routes, clusters, **more) -> list[Finding]:
+    tables = {"access_log": None, "services": services(), "pods": pods(*PODS), "destination_rules": rules()}
+    return missing_cluster(routes=routes, clusters=clusters, **(tables | more))
+
+
+def test_subsets_without_a_destination_rule_are_named_with_their_virtual_service():
+    """S10-02: names VirtualService, subset and host, with the share of requests; KIA1107 is the same (S10-13)."""
+    nc = {"upstream_host": None, "upstream_cluster": None, "response_code_details": "cluster_not_found"}
+    requests = log(*(request(503, "NC", **nc) for _ in range(3)), request(200))
+    (finding,) = look(routes(route(V1, weight=20), route(V2, weight=80)), clusters(cluster()), access_log=requests)
+    assert finding.status is Status.FAIL
+    assert str(finding.subject) == "VirtualService istioinaction/catalog-v1-v2"
+    for name in ("version-v1", "version-v2", HOST, "3 of 4 requests (75%)"):
+        assert name in finding.summary
+    assert finding.share == 0.75
+    assert "KIA1107" in finding.refs
+    assert "No DestinationRule exists" in finding.cause
+
+
+def test_the_fix_is_the_destination_rule_the_pods_labels_ask_for():
+    """S10-33: exactly this YAML, from the broken VirtualService and the labels of the pods."""
+    (finding,) = look(routes(route(V1), route(V2)), clusters(cluster()))
+    assert yaml.safe_load(finding.fix[0].text) == {
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "catalog", "namespace": "istioinaction"},
+        "spec": {
+            "host": HOST,
+            "subsets": [
+                {"name": "version-v1", "labels": {"version": "v1"}},
+                {"name": "version-v2", "labels": {"version": "v2"}},
+            ],
+        },
+    }
+
+
+def test_a_subset_no_pod_fits_is_said_not_invented():
+    canary = f"outbound|80|canary|{HOST}"
+    (finding,) = look(routes(route(V1), route(canary)), clusters(cluster()))
+    assert "canary" in finding.fix[0].note
+    assert "canary" not in finding.fix[0].text
+    (finding,) = look(routes(route(canary)), clusters(cluster()))
+    assert [fix.kind for fix in finding.fix] == ["command"]
+
+
+def test_an_existing_destination_rule_is_patched_not_replaced():
+    (finding,) = look(
+        routes(route(V1), route(V2)), clusters(cluster(), cluster("version-v1")), destination_rules=rules("version-v1")
+    )
+    assert "does not define them" in finding.cause
+    command = finding.fix[0].text
+    assert command.startswith("kubectl -n istioinaction patch destinationrule catalog --type json")
+    (patch,) = json.loads(command.partition("-p '")[2].rstrip("'"))
+    assert patch["path"] == "/spec/subsets/-"
+    assert patch["value"] == {"name": "version-v2", "labels": {"version": "v2"}}
+
+
+def test_a_rule_without_any_subset_gets_the_list():
+    (finding,) = look(routes(route(V1)), clusters(cluster()), destination_rules=rules(None))
+    (patch,) = json.loads(finding.fix[0].text.partition("-p '")[2].rstrip("'"))
+    assert patch["path"] == "/spec/subsets"
+    assert patch["value"] == [{"name": "version-v1", "labels": {"version": "v1"}}]
+
+
+def test_a_wrong_port_and_an_unknown_host_are_told_apart():
+    (finding,) = look(routes(route(f"outbound|81||{HOST}")), clusters(cluster()))
+    assert "no port 81; the proxy knows it on 80" in finding.cause
+    (finding,) = look(routes(route("outbound|80||nope.default.svc.cluster.local")), clusters(cluster()))
+    assert "no cluster of nope.default.svc.cluster.local at all" in finding.cause
+
+
+def test_a_cluster_counts_only_for_the_proxy_that_has_it():
+    elsewhere = clusters(cluster(), cluster("version-v1", proxy="webapp.istioinaction"))
+    (finding,) = look(routes(route(V1)), elsewhere)
+    assert finding.status is Status.FAIL
+    assert GATEWAY in finding.summary
+
+
+def test_all_clusters_there_passes():
+    (finding,) = look(routes(route(V1), route(V2)), clusters(cluster("version-v1"), cluster("version-v2")))
+    assert finding.status is Status.PASS
+
+
+def test_routes_that_lead_to_no_cluster_are_not_a_pass():
+    (finding,) = look(routes(route(None)), clusters(cluster()))
+    assert finding.status is Status.UNKNOWN
+
+
+def test_a_proxy_whose_clusters_are_not_known_is_not_accused():
+    (finding,) = look(routes(route(V1)), clusters(cluster(proxy="other.default")))
+    assert finding.status is not Status.FAIL
+
+
+@pytest.mark.parametrize("table", ["access_log", "services", "pods", "destination_rules"])
+def test_each_optional_table_may_be_absent(table):
+    (finding,) = look(routes(route(V1)), clusters(cluster()), **{table: None})
+    assert finding.status is Status.FAIL

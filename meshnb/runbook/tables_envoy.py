@@ -2,13 +2,171 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
 
+from meshnb.loaders.config_dump import ConfigDump, read_config_dump
+from meshnb.model.frame import Frame, returns
+from meshnb.model.manifest import Document
+from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
 from meshnb.runbook.base import MeshBase, Needs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class EnvoyTables(MeshBase):
-    """Listeners, routes, clusters, endpoints and secrets of every proxy."""
+    """Listeners, routes, clusters, endpoints and secrets of every proxy.
 
-    TABLES: ClassVar[Mapping[str, Needs]] = {}
+    Every method takes `proxy` (`POD.NAMESPACE`) and raises `NotFound` if nothing was captured of that proxy.
+    """
+
+    TABLES: ClassVar[Mapping[str, Needs]] = {
+        "listeners": Needs("config_dump"),
+        "routes": Needs("config_dump"),
+        "clusters": Needs("config_dump"),
+        "endpoints": Needs("config_dump"),
+        "secrets": Needs("config_dump"),
+        "ecds": Needs("config_dump"),
+        "bootstrap": Needs("config_dump"),
+        "sizes": Needs("config_dump"),
+    }
+
+    def config_dump(self, proxy: str) -> ConfigDump:
+        """The config dump of one proxy, for what no table shows.
+
+        Args:
+            proxy: `POD.NAMESPACE`.
+
+        Raises:
+            NotFound: none was captured of it.
+            FormatError: it cannot be read.
+        """
+        document = self.document_of("clusters", proxy)
+        return self._dump(document, self.snapshot.read(document))
+
+    def document_of(self, table: str, proxy: str) -> Document:
+        """The document of one proxy that a table is made from.
+
+        Raises:
+            NotFound: none was captured of it.
+        """
+        from meshnb.errors import NotFound
+
+        documents = self.documents(table, proxy=proxy)
+        if not documents:
+            known = sorted({d.proxy for d in self.documents(table)})
+            raise NotFound(f"no {table} of proxy {proxy!r}", hint=f"proxies: {', '.join(known) or 'none'}")
+        return documents[-1]
+
+    @returns(LISTENERS)
+    def listeners(self, *, proxy: str = "", address: str = "", port: int | None = None, type: str = "") -> pd.DataFrame:
+        """The listeners with their filter chains.
+
+        Args:
+            proxy: only of this proxy.
+            address: only with this IP address or path.
+            port: only with this port.
+            type: only `HTTP`, `TCP`, `HTTP+TCP` or `UNKNOWN`.
+        """
+        df = self._of_dump("listeners", LISTENERS, ConfigDump.listeners, proxy)
+        return keep(df, address=address, port=port, type=type)
+
+    @returns(ROUTES)
+    def routes(
+        self, *, proxy: str = "", route_config: str = "", cluster: str = "", virtual_service: str = ""
+    ) -> pd.DataFrame:
+        """The routes, one row per weighted destination.
+
+        Args:
+            proxy: only of this proxy.
+            route_config: only of this route configuration, such as `http.8080`.
+            cluster: only those that lead to this cluster.
+            virtual_service: only those made from a VirtualService of this name.
+        """
+        df = self._of_dump("routes", ROUTES, ConfigDump.routes, proxy)
+        return keep(df, route_config=route_config, cluster=cluster, virtual_service=virtual_service)
+
+    @returns(CLUSTERS)
+    def clusters(
+        self, *, proxy: str = "", fqdn: str = "", port: int | None = None, subset: str = "", direction: str = ""
+    ) -> pd.DataFrame:
+        """The clusters.
+
+        Args:
+            proxy: only of this proxy.
+            fqdn: only those whose host holds this text.
+            port: only with this port.
+            subset: only of this subset.
+            direction: only `outbound`, `inbound` or `inbound-vip`.
+        """
+        df = keep(
+            self._of_dump("clusters", CLUSTERS, ConfigDump.clusters, proxy),
+            port=port,
+            subset=subset,
+            direction=direction,
+        )
+        return df[df.fqdn.str.contains(fqdn, regex=False).fillna(False)].reset_index(drop=True) if fqdn else df
+
+    @returns(ENDPOINTS)
+    def endpoints(
+        self, *, proxy: str = "", cluster: str = "", address: str = "", port: int | None = None, status: str = ""
+    ) -> pd.DataFrame:
+        """The endpoints.
+
+        Args:
+            proxy: only of this proxy.
+            cluster: only of this cluster.
+            address: only with this IP address.
+            port: only with this port.
+            status: only with this health status, such as `HEALTHY`.
+        """
+        df = self._of_dump("endpoints", ENDPOINTS, ConfigDump.endpoints, proxy)
+        return keep(df, cluster=cluster, address=address, port=port, health_status=status)
+
+    @returns(SECRETS)
+    def secrets(self, *, proxy: str = "", at: datetime | None = None) -> pd.DataFrame:
+        """The certificates.
+
+        Args:
+            proxy: only of this proxy.
+            at: time for which `valid` and `days_left` are told; the time of the capture if missing.
+        """
+        moment = at or self.snapshot.manifest.created
+        df = self._of_dump("secrets", SECRETS, lambda dump: dump.secrets(at=self.snapshot.manifest.created), proxy)
+        if at is not None:
+            df["valid"] = ((df.not_before < moment) & (moment < df.not_after)).astype("bool[pyarrow]")
+            df["days_left"] = ((df.not_after - moment).dt.total_seconds() / 86400).astype("double[pyarrow]")
+        return df
+
+    @returns(ECDS)
+    def ecds(self, *, proxy: str = "") -> pd.DataFrame:
+        """The extension configurations that came on their own (ECDS)."""
+        return self._of_dump("ecds", ECDS, ConfigDump.ecds, proxy)
+
+    @returns(BOOTSTRAP)
+    def bootstrap(self, *, proxy: str = "") -> pd.DataFrame:
+        """Who each proxy is and which versions it runs."""
+        return self._of_dump("bootstrap", BOOTSTRAP, ConfigDump.bootstrap, proxy)
+
+    @returns(SIZES)
+    def sizes(self, *, proxy: str = "") -> pd.DataFrame:
+        """The exact bytes of every part of every config dump."""
+        return self._of_dump("sizes", SIZES, ConfigDump.sizes, proxy)
+
+    def _dump(self, document: Document, data: bytes) -> ConfigDump:
+        return read_config_dump(data, name=self.snapshot.source_of(document), proxy=document.proxy)
+
+    def _of_dump(
+        self, table: str, frame: Frame, make: Callable[[ConfigDump], pd.DataFrame], proxy: str
+    ) -> pd.DataFrame:
+        return self.each_document(table, frame, lambda document, data: make(self._dump(document, data)), proxy=proxy)
+
+
+def keep(df: pd.DataFrame, **wanted: str | int | None) -> pd.DataFrame:
+    """The rows whose columns equal what is wanted; empty text and `None` want nothing."""
+    asked = {column: value for column, value in wanted.items() if value not in ("", None)}
+    for column, value in asked.items():
+        df = df[(df[column] == value).fillna(False)]
+    return df.reset_index(drop=True) if asked else df

@@ -151,6 +151,9 @@ class Finding:
         result = asdict(self)
         result["severity"] = str(self.severity)
         result["status"] = str(self.status)
+        for evidence in result["evidence"]:
+            # notebooks are stored with sorted keys; this keeps the columns in their order
+            evidence["columns"] = list(dict.fromkeys(name for row in evidence["rows"] for name in row))
         return json.loads(json.dumps(result))  # type: ignore[no-any-return]
 
     @classmethod
@@ -166,7 +169,8 @@ class Finding:
             values["severity"] = Severity.parse(values["severity"])
             values["subject"] = Subject(**values["subject"])
             values["evidence"] = tuple(
-                Evidence(e["statement"], tuple(e["rows"]), e["source"], e["total"]) for e in values["evidence"]
+                Evidence(e["statement"], tuple(_ordered(e["rows"], e.get("columns", ()))), e["source"], e["total"])
+                for e in values["evidence"]
             )
             values["fix"] = tuple(Fix(**fix) for fix in values["fix"])
             values["refs"] = tuple(values["refs"])
@@ -271,6 +275,10 @@ class Findings(Sequence[Finding]):
         if version > FINDINGS_VERSION:
             raise FormatError(f"findings of version {version}", hint="upgrade meshnb: pip install -U meshnb")
         return cls(Finding.from_dict(item) for item in items)
+
+
+def _ordered(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    return [{name: row[name] for name in dict.fromkeys((*columns, *row)) if name in row} for row in rows]
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:

@@ -168,7 +168,7 @@ def _source(notebook: Any) -> dict[str, str]:
     for _, output in outputs(notebook):
         data = output.get("data", {}).get(SOURCE_MEDIA)
         if isinstance(data, dict) and data.get("version") == 1:
-            found |= {str(name): str(value) for name, value in data.get("facts", {}).items()}
+            found |= {str(name): str(value) for name, value in data.get("facts", ())}
     return found
 
 

@@ -89,10 +89,10 @@ def without_style(html: str) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell of a frame is empty."""
-    import pandas as pd
-
-    return value is None or (not isinstance(value, list | tuple | dict | set) and bool(pd.isna(value)))
+    """Whether a cell of a frame is empty: `None`, not a number, or one of pandas' own marks."""
+    if isinstance(value, float):
+        return value != value
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def text_of(value: Any) -> str:

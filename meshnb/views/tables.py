@@ -92,8 +92,9 @@ class Facts:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": repr(self), "text/html": page(self.html())}
         if self.source:
-            texts = {name: text_of(value) for name, value in self.facts.items()}
-            bundle[SOURCE_MEDIA] = {"version": 1, "facts": texts}
+            # pairs, as notebooks are stored with sorted keys
+            pairs = [[name, text_of(value)] for name, value in self.facts.items()]
+            bundle[SOURCE_MEDIA] = {"version": 1, "facts": pairs}
         return bundle
 
 

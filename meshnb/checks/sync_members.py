@@ -114,6 +114,9 @@ def skew(proxy_status: pd.DataFrame, istiods: pd.DataFrame | None) -> Iterator[F
     rows["istiod_version"] = rows.istiod_version.fillna(rows.istiod.map(known).astype("string[pyarrow]"))
     proxies, planes = rows.version.map(_minor), rows.istiod_version.map(_minor)
     sized = rows[proxies.notna() & planes.notna()]
+    if sized.empty and len(rows) and (rows.version == rows.istiod_version).fillna(False).all():
+        yield passed("MNB0314", f"Proxies and istiod run the same build, {rows.version.iloc[0]}.")
+        return
     if sized.empty:
         what = "the proxies" if planes.notna().any() else "istiod"
         yield Finding(

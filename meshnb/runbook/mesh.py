@@ -12,6 +12,7 @@ from meshnb.errors import UsageError
 from meshnb.model.finding import Finding, Status
 from meshnb.model.window import Window
 from meshnb.runbook.base import Needs
+from meshnb.runbook.components import ComponentViews
 from meshnb.runbook.requests import RequestViews
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_control_plane import ControlPlaneTables
@@ -62,7 +63,7 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
     return Mesh(snapshot, namespace=namespace, window=window)
 
 
-class Mesh(RequestViews, ComponentTables, ControlPlaneTables):
+class Mesh(RequestViews, ComponentViews, ControlPlaneTables):
     """A captured mesh as tables, with checks. Made by `meshnb.open`.
 
     Args:

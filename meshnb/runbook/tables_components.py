@@ -48,10 +48,18 @@ class ComponentTables(MeshBase):
         def read(document: Document, data: bytes) -> pd.DataFrame:
             file, now = self.snapshot.source_of(document), self.snapshot.manifest.created.astimezone(UTC)
             frame = read_proxy_status(data, now=now, file=file)
-            return frame.assign(istiod=frame.istiod.fillna(pod_of(document)))
+            release = self.snapshot.manifest.versions.get("istio")
+            return frame.assign(
+                istiod=frame.istiod.fillna(pod_of(document)),
+                istiod_version=frame.istiod_version.fillna(release) if release else frame.istiod_version,
+            )
 
         frame = self.each_document("proxy_status", PROXY_STATUS, read)
         return frame[frame.proxy == proxy].reset_index(drop=True) if proxy else frame
+
+    def gaps(self, table: str) -> list[str]:
+        """What a table lacks; the index of debug endpoints lists its gaps itself."""
+        return [] if table == "debug_endpoints" else super().gaps(table)
 
     @returns(DEBUG_ENDPOINTS)
     def debug_endpoints(self) -> pd.DataFrame:

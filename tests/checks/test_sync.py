@@ -192,6 +192,8 @@ def test_a_proxy_at_two_istiods_and_one_without_pod_are_found():
         ("1.15.0", "1.17.8", "warning"),
         ("1.18.0", "1.17.8", "error"),
         ("unknown", "1.17.8", "unknown"),
+        ("1-19-alpha", None, "unknown"),
+        ("lab", "lab", "pass"),
     ],
 )
 def test_sd_35_versions_that_do_not_fit_are_found(proxy, istiod, expected):

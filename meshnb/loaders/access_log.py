@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshnb.errors import UsageError
-from meshnb.loaders.access_log_format import JSON_KEYS
+from meshnb.errors import FormatError, UsageError
+from meshnb.loaders.access_log_format import JSON_KEYS, LogFormat, TextFormat, parse_log_format
 from meshnb.loaders.access_log_lines import BLOCK, Lines, LogFile, find_files, open_log
-from meshnb.loaders.access_log_sql import Plan, name, query, quote
+from meshnb.loaders.access_log_sql import OTHER_REASONS, Plan, name, query, quote
 from meshnb.model.frame import returns, to_pandas
 from meshnb.model.tables.logs import ACCESS_LOG, SKIPPED_LINES
 
@@ -28,7 +28,9 @@ _SAMPLE_LINES = 200
 
 
 @returns(ACCESS_LOG)
-def read_access_log(paths: Paths, *, columns: Sequence[str] | None = None, where: str = "") -> pd.DataFrame:
+def read_access_log(
+    paths: Paths, *, columns: Sequence[str] | None = None, where: str = "", format: LogFormat | None = None
+) -> pd.DataFrame:
     """Read access logs.
 
     Istio's JSON and TEXT and Envoy's default format are told apart line by line. Lines that are no access log (Envoy's
@@ -40,6 +42,8 @@ def read_access_log(paths: Paths, *, columns: Sequence[str] | None = None, where
             `kubectl logs`, also with `--prefix` and `--timestamps`.
         columns: only these columns.
         where: only rows for which this SQL expression over the columns holds, for example `response_code >= 500`.
+        format: a custom format: Envoy's format string, its JSON format, or the MeshConfig with `accessLogFormat`.
+            Operators without a column here become columns of their own, in lower case.
 
     Returns:
         One row per request, in the order of the files.
@@ -47,6 +51,7 @@ def read_access_log(paths: Paths, *, columns: Sequence[str] | None = None, where
     Raises:
         NotFound: no such file.
         UsageError: no such column, or `where` is not an expression over them.
+        FormatError: no line matches the `format` given; shows the first one and where it leaves the format.
 
     Example:
         >>> import tempfile, pathlib
@@ -57,19 +62,34 @@ def read_access_log(paths: Paths, *, columns: Sequence[str] | None = None, where
         >>> log.response_code.tolist(), log["flags"].tolist(), log.attrs["skipped"]
         ([503], ['UF,URX'], {'not an access log line': 1})
     """
-    return scan_access_log(paths).filter(where).to_pandas(columns=columns)
+    return scan_access_log(paths, format=format).filter(where).to_pandas(columns=columns)
 
 
-def scan_access_log(paths: Paths) -> AccessLog:
+def scan_access_log(paths: Paths, *, format: LogFormat | None = None) -> AccessLog:
     """Open access logs to filter, group and sample without holding them in memory.
 
     Args:
         paths: as for `read_access_log`.
+        format: as for `read_access_log`.
 
     Raises:
         NotFound: no such file.
+        FormatError: the format is broken.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "gateway.log"
+        >>> _ = file.write_text('{"response_code":503,"response_flags":"UF","upstream_host":"10.0.0.1:80"}' + chr(10))
+        >>> scan_access_log(file).group("upstream_host", "flags")[["upstream_host", "failed"]].values.tolist()
+        [['10.0.0.1:80', 1]]
     """
     files = find_files(paths)
+    if format is not None:
+        text_format, keys = parse_log_format(format)
+        builtin = Plan().formats
+        if text_format is not None:
+            return AccessLog(files, Plan(formats=(text_format,)), expected=text_format)
+        return AccessLog(files, Plan(formats=builtin, keys=keys or JSON_KEYS))
     keys = dict(JSON_KEYS)
     for file in files:
         keys |= {key: key for key in _sampled_keys(file) if key not in keys}
@@ -104,12 +124,21 @@ class AccessLog:
         files: the files.
         plan: how their lines are read.
         conditions: SQL expressions that every row fulfils.
+        expected: the text format that was given, if one was.
     """
 
-    def __init__(self, files: Sequence[LogFile], plan: Plan, *, conditions: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        files: Sequence[LogFile],
+        plan: Plan,
+        *,
+        conditions: tuple[str, ...] = (),
+        expected: TextFormat | None = None,
+    ) -> None:
         self._files = tuple(files)
         self._plan = plan
         self._conditions = conditions
+        self._expected = expected
 
     def __repr__(self) -> str:
         names = ", ".join(file.name for file in self._files[:3])
@@ -129,7 +158,7 @@ class AccessLog:
             where: for example `flags = 'UT' and duration_ms > 400`; empty for no condition.
         """
         conditions = (*self._conditions, where) if where.strip() else self._conditions
-        return AccessLog(self._files, self._plan, conditions=conditions)
+        return AccessLog(self._files, self._plan, conditions=conditions, expected=self._expected)
 
     def to_pandas(self, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows as a DataFrame with Arrow-backed dtypes.
@@ -154,18 +183,89 @@ class AccessLog:
         else:
             skipped = table.slice(0, 0)
         self.skipped = self._skipped_frame(skipped)
+        if self._expected and not len(table) and not self._conditions:
+            self._explain_mismatch(self._expected)
         if columns is None:  # fields that only some formats have
-            extra = set(self._plan.extra)
-            chosen = [c for c in chosen if c not in extra or table[c].null_count < len(table)]
+            rare = set(self._plan.extra) & {c for f in Plan().formats for c in f.columns}
+            chosen = [c for c in chosen if c not in rare or table[c].null_count < len(table)]
         df = to_pandas(table.select(chosen))
         df.attrs["skipped"] = dict(Counter(self.skipped.reason))
         return df
+
+    def group(self, *by: str) -> pd.DataFrame:
+        """Requests, failures and durations per group, most requests first; only the groups are held in memory.
+
+        Args:
+            by: columns, for example `"upstream_cluster", "flags"`.
+
+        Returns:
+            The columns and `requests`, `failed`, `error_rate`, `p50_ms`, `p90_ms`, `p99_ms`, `max_ms`. What counts as
+            failed: `meshnb.loaders.log_summaries.failed`.
+
+        Raises:
+            UsageError: no such column.
+        """
+        from meshnb.loaders.log_summaries import log_table, summary, to_sql
+
+        return self._rows_of(to_sql(summary(log_table(self._plan.extra), [self._known(column) for column in by])))
+
+    def rank(self, by: str) -> pd.DataFrame:
+        """Who fails more than the rest: the values of a column by their excess of failures.
+
+        Args:
+            by: the column, for example `upstream_host`, `route_name`, `user_agent`, `proxy`.
+
+        Returns:
+            The column and `requests`, `failed`, `error_rate`, `rest_error_rate` (of all other rows), `excess` (failures
+            above what the rest's rate would give), `share_of_failures`, `p50_ms`, `p99_ms`, `first_failure`.
+
+        Raises:
+            UsageError: no such column.
+        """
+        from meshnb.loaders.log_summaries import log_table, ranking, to_sql
+
+        return self._rows_of(to_sql(ranking(log_table(self._plan.extra), self._known(by))))
+
+    def sample(self, rows: int, *, seed: int = 0) -> pd.DataFrame:
+        """Rows drawn at random, the same ones for the same seed.
+
+        Args:
+            rows: how many.
+            seed: another number draws others.
+        """
+        names = ", ".join(map(name, self.columns))
+        return self._rows_of(
+            f"SELECT {names} FROM (SELECT * FROM log ORDER BY hash(file, line, {int(seed)}), file, line "
+            f"LIMIT {int(rows)}) ORDER BY file, line"
+        )
+
+    def count(self) -> int:
+        """Number of rows."""
+        return int(self._rows_of("SELECT count(*) AS requests FROM log").requests[0])
+
+    def _rows_of(self, sql: str) -> pd.DataFrame:
+        """An SQL query over the rows that fulfil the conditions."""
+        return to_pandas(self._run(sql, where=f"reason IS NULL AND ({self._where})"))
 
     @cached_property
     def skipped(self) -> pd.DataFrame:
         """Lines that are no access log line, with the reason and how they begin. See `SKIPPED_LINES`."""
         columns = ", ".join(SKIPPED_LINES.column_names)
         return self._skipped_frame(self._run(f"SELECT {columns} FROM log WHERE reason IS NOT NULL"))
+
+    def _explain_mismatch(self, text_format: TextFormat) -> None:
+        """Show the first line that looks like one of the format and is not."""
+        lines = self.skipped[self.skipped.reason.isin([OTHER_REASONS["text"], OTHER_REASONS["other"]])]
+        if lines.empty:
+            return
+        line = lines.iloc[0]
+        at, expected = text_format.mismatch(line.excerpt)
+        raise FormatError(
+            f"no line has the format given. It expects {expected!r} here:\n    {line.excerpt}\n    {' ' * at}^",
+            file=line.file,
+            position=f"line {line.line}, character {at + 1}",
+            hint="give the accessLogFormat that was in force when these lines were written",
+        )
 
     def _skipped_frame(self, table: pa.Table) -> pd.DataFrame:
         import pyarrow as pa
@@ -192,8 +292,8 @@ class AccessLog:
             ACCESS_LOG.column(column)
         return column
 
-    def _run(self, sql: str) -> pa.Table:
-        """An SQL query over the rows, as the table `log`, with `reason` and `excerpt` for what is no row."""
+    def _run(self, sql: str, *, where: str = "true") -> pa.Table:
+        """An SQL query over the lines, as the table `log`, with `reason` and `excerpt` for what is no row."""
         import duckdb
 
         lines = Lines(self._files)
@@ -201,7 +301,8 @@ class AccessLog:
             connection.execute("SET TimeZone = 'UTC'")
             connection.register("lines", lines.reader())
             try:
-                table = connection.sql(f"WITH log AS ({self._rows()}) {sql}").to_arrow_table()
+                connection.execute(f"CREATE TEMP VIEW log AS SELECT * FROM ({self._rows(sql + where)}) WHERE {where}")
+                table = connection.sql(sql).to_arrow_table()
             except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
                 raise UsageError(
                     f"not an expression over the access log: {str(error).splitlines()[0]}",
@@ -210,8 +311,8 @@ class AccessLog:
         self._damage = lines.damage
         return _in_utc(table)
 
-    def _rows(self) -> str:
-        """The rows of every line, with the columns of `ACCESS_LOG`."""
+    def _rows(self, sql: str) -> str:
+        """The rows of every line, with those columns of `ACCESS_LOG` that an SQL text names."""
         files = _pick([file.name for file in self._files])
         proxies = _pick([file.proxy for file in self._files])
         pods = _pick([file.proxy.rpartition(".")[0] or file.proxy for file in self._files])
@@ -223,7 +324,7 @@ class AccessLog:
             "proxy": f"coalesce(nullif({proxies}, ''), nullif(split_part(prefix, '/', 2), ''))",
         }
         made = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
-        return f"SELECT {made}, * EXCLUDE (file_id, no, prefix) FROM ({query(self._plan)})"
+        return f"SELECT {made}, * EXCLUDE (file_id, no, prefix) FROM ({query(self._plan.only(sql))})"
 
 
 def _pick(values: Sequence[str]) -> str:

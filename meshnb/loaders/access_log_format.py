@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from meshnb.errors import FormatError
+from meshnb.errors import FormatError, UsageError
 
 # operator of Envoy's format strings -> column; the part before `?` of a header operator decides
 _OPERATORS = {
@@ -162,11 +163,39 @@ class TextFormat:
             after = self.tokens[i + 1] if i + 1 < len(self.tokens) else ""
             before = self.tokens[i - 1] if i else ""
             alone = quoted and str(before)[-1:] == '"' and str(after)[:1] == '"'
-            if alone and token.column not in _NEVER_QUOTES:
+            if "(%" in token.text or (alone and token.column not in _NEVER_QUOTES):
                 pieces.append("(.*?)")
             else:
                 pieces.append('([^"]*?)' if alone or (quoted and token.column == "path") else r"(\S*?)")
         return "^" + "".join(pieces) + r"\s*$"
+
+    @property
+    def time_format(self) -> str:
+        """The format of its start time as Envoy writes it, empty for ISO 8601."""
+        for token in self.tokens:
+            if isinstance(token, Operator) and token.text.startswith("START_TIME("):
+                return token.text.removeprefix("START_TIME(").rstrip(")")
+        return ""
+
+    def mismatch(self, line: str) -> tuple[int, str]:
+        """Where a line leaves the format: the position in it, and the piece of the format expected there.
+
+        Example:
+            >>> TextFormat("mine", "[%START_TIME%] %DURATION%ms").mismatch("[2026-11-23T09:03:08.745Z] 12 ms")
+            (29, 'ms')
+        """
+        position, pattern, quoted = 0, "", False
+        for token in self.tokens:
+            if isinstance(token, Operator):
+                pattern += r"[^\"]*?" if quoted else r"[^\s\"]*?"
+                continue
+            quoted ^= token.count('"') % 2 == 1
+            match = re.match(pattern + re.escape(token), line)
+            if match is None:
+                value = re.match(pattern + r"(?=[\s\"]|$)", line)
+                return (value.end() if value and pattern else position), token
+            position = match.end()
+        return len(line) if re.match(pattern + "$", line) else position, "the end of the line"
 
 
 # columns whose value Envoy itself makes or checks, so that no client can smuggle a quote into them
@@ -227,11 +256,12 @@ def column_of(operator: str) -> str:
 
 def json_keys(template: Mapping[str, object]) -> dict[str, str]:
     """Key -> column of a custom JSON format; keys whose operator has no column keep their own name."""
-    columns = {}
+    columns: dict[str, str] = {}
     for key, value in template.items():
         match = _OPERATOR.fullmatch(value) if isinstance(value, str) else None
         column = column_of(value[1:-1]) if match and isinstance(value, str) else key
-        columns[key] = column if column in JSON_KEYS.values() else key
+        taken = column in columns.values()
+        columns[key] = column if column in JSON_KEYS.values() and not taken else key
     return columns
 
 
@@ -264,3 +294,42 @@ def _part(tokens: list[str | Operator]) -> Part:
 def _text(part: Part) -> str:
     """The operator as written; a time format in it (`START_TIME(%Y %m)`) may hold spaces."""
     return part.operator.text if part.operator else ""
+
+
+LogFormat = str | Mapping[str, object]
+"""A custom format: Envoy's format string, its JSON format as a mapping or as text, or a MeshConfig."""
+
+
+def parse_log_format(given: LogFormat) -> tuple[TextFormat | None, dict[str, str]]:
+    """A custom format as a text format, or as key → column of a JSON format.
+
+    Args:
+        given: see `LogFormat`. Of a MeshConfig, `accessLogFormat` and `accessLogEncoding` count.
+
+    Raises:
+        FormatError: an operator is not closed, or the JSON format is no JSON object.
+        UsageError: nothing in it is a format.
+
+    Example:
+        >>> parse_log_format({"accessLogEncoding": "JSON", "accessLogFormat": '{"ms": "%DURATION%"}'})
+        (None, {'ms': 'duration_ms'})
+    """
+    if isinstance(given, Mapping) and ("accessLogFormat" in given or "accessLogEncoding" in given):
+        given = str(given.get("accessLogFormat") or "")
+        if not given:
+            return None, {}  # Istio's default, which is recognised anyway
+    if isinstance(given, str) and given.lstrip().startswith("{"):
+        try:
+            given = json.loads(given)
+        except ValueError as error:
+            raise FormatError(f"the JSON format is no JSON: {error}", file="access log format") from error
+    if isinstance(given, Mapping):
+        return None, json_keys(given)
+    if "%" not in given:
+        raise UsageError(
+            f"{given[:60]!r} is no access log format",
+            hint="give Envoy's format string with its %OPERATORS%, a JSON format, or the MeshConfig",
+        )
+    text_format = TextFormat("custom", given)
+    text_format.tokens  # noqa: B018 - raises on a broken format
+    return text_format, {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 
@@ -28,3 +30,23 @@ class Answer(msgspec.Struct):
     data: Data
     warnings: list[str] | None = None
     infos: list[str] | None = None
+
+
+class RecordedQuery(msgspec.Struct):
+    """A query in a snapshot, with its answers or why there is none."""
+
+    name: str
+    query: str
+    kind: str = "range"
+    error: str = ""
+    answers: list[msgspec.Raw] = []
+
+
+class Recording(msgspec.Struct):
+    """A document of recorded queries."""
+
+    format: int
+    start: datetime
+    end: datetime
+    step_s: float
+    queries: list[RecordedQuery]

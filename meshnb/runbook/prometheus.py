@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import UsageError
 from meshnb.loaders import prometheus as loaders
 from meshnb.model.window import Window, parse_duration
 from meshnb.sources.prometheus import PrometheusApi, nice_step
+from meshnb.sources.prometheus_record import Ask, record
+from meshnb.sources.snapshot import Snapshot, SnapshotWriter
+from meshnb.tuning import catalogue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,6 +141,39 @@ class Prometheus:
         """What is scraped, and how that goes."""
         return loaders.read_targets(self.api.ask("targets"))
 
+    def ladder(self, expr: str, time: datetime | str | None = None) -> pd.DataFrame:
+        """Each step of a composed query with the rows it gives: to learn from, and to see where a result is lost."""
+        from meshnb.tuning.ladder import ladder
+
+        return ladder(expr, lambda step: self.query(step, time))
+
+    def lint(self, expr: str, *, version: str = "") -> pd.DataFrame:
+        """Mistakes in a query: dead metrics, `rate()` of gauges, labels that this Prometheus does not have."""
+        from meshnb.tuning.lint import lint
+
+        return lint(expr, version=version, labels=set(self.labels()["label"]))
+
+    def record(
+        self,
+        folder: str | Path,
+        *,
+        window: str | Window = "30m",
+        step: float | str | None = None,
+        queries: Mapping[str, str] | None = None,
+    ) -> Snapshot:
+        """Make a snapshot of what the runbooks ask, so they run without this Prometheus.
+
+        Args:
+            folder: a new folder.
+            window: the time to look at.
+            step: between two points; default fits the window.
+            queries: further PromQL by name, asked over the window.
+        """
+        window = _window(window, None)
+        with SnapshotWriter(Path(folder), source=self.api.url, command="Prometheus.record") as writer:
+            record_queries(writer, self.api, window=window, step_s=self._step(window, step), queries=queries)
+        return Snapshot.open(folder)
+
     def _step(self, window: Window, step: float | str | None) -> float:
         if step is None:
             interval = self.api.scrape_interval_s()
@@ -155,6 +192,41 @@ class Prometheus:
             text = f"the server's clock is {self.api.skew_s:+.0f} s off this machine's; windows ending now are off too"
             frame.attrs["warnings"] = [*frame.attrs["warnings"], text]
         return frame
+
+
+def record_queries(
+    writer: SnapshotWriter,
+    api: PrometheusApi,
+    *,
+    window: Window,
+    step_s: float | None = None,
+    queries: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Record the catalogue's queries into a snapshot being written: what a capture calls.
+
+    Args:
+        writer: the snapshot.
+        api: whom to ask.
+        window: the time to look at.
+        step_s: seconds between two points; default fits the window and the scrape interval.
+        queries: further PromQL by name.
+
+    Returns:
+        Queries that failed, as `NAME: reason`.
+    """
+    interval = api.scrape_interval_s()
+    step_s = step_s or nice_step(window.duration.total_seconds(), scrape_interval_s=interval)
+    spans = {"rate": f"{max(4 * interval, 60):.0f}s", "window": f"{window.duration.total_seconds():.0f}s"}
+    groups: dict[str, dict[str, Ask]] = {}
+    for name, query in catalogue.queries().items():
+        if query.record:
+            groups.setdefault(query.group, {})[name] = Ask(query.text(**spans), query.kind)
+    if queries:
+        groups["own"] = {name: Ask(expr) for name, expr in queries.items()}
+    failed = []
+    for group, asks in groups.items():
+        failed += record(writer, api, asks, window=window, step_s=step_s, name=group)
+    return failed
 
 
 def _by_series(frame: pd.DataFrame) -> pd.DataFrame:

@@ -113,3 +113,27 @@ TARGETS = Frame(
         Column("labels", "json", "Labels of the target."),
     ),
 )
+
+LADDER = Frame(
+    "ladder",
+    "One row per step of a composed query, innermost first.",
+    (
+        Column("step", "int64", "Number of the step.", nullable=False),
+        Column("query", "string", "The query up to this step.", nullable=False),
+        Column("adds", "string", "What the step adds.", nullable=False),
+        Column("rows", "int64", "Series that come back.", nullable=False),
+        Column("first", "float64", "Value of the first one."),
+        Column("note", "string", "Where it became empty."),
+    ),
+)
+
+LINT = Frame(
+    "lint",
+    "One row per mistake in a query.",
+    (
+        Column("rule", "string", "Name of the rule.", nullable=False),
+        Column("position", "int64", "Where it begins in the query, from 1.", nullable=False),
+        Column("message", "string", "What is wrong.", nullable=False),
+        Column("use", "string", "What to write instead."),
+    ),
+)

@@ -1,0 +1,178 @@
+"""The running lab as a snapshot."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from meshnb.errors import LabError
+from meshnb.lab.calls import call
+from meshnb.lab.plan import ADMIN_PORT, CLUSTER_ID, CONTROL_PLANE_POD, MONITOR_PORT, PODS, LabHome, Plan, Pod
+from meshnb.lab.status import require_up
+from meshnb.lab.world import World
+from meshnb.sources.snapshot import Snapshot, SnapshotWriter
+
+# file, kind, request
+_ADMIN = (
+    ("config_dump.json", "config_dump", "GET /config_dump?include_eds"),
+    ("clusters.json", "clusters", "GET /clusters?format=json"),
+    ("listeners.json", "listeners", "GET /listeners?format=json"),
+    ("server_info.json", "server_info", "GET /server_info"),
+    ("certs.json", "certs", "GET /certs"),
+    ("stats.prom", "stats", "GET /stats/prometheus?usedonly"),
+    ("logging.txt", "logging", "POST /logging"),
+    ("ready.txt", "ready", "GET /ready"),
+)
+_CONTROL_PLANE = (
+    ("debug/syncz.json", "istiod_debug", "GET /debug/syncz"),
+    ("debug/adsz.json", "istiod_debug", "GET /debug/adsz"),
+    ("metrics.prom", "istiod_metrics", "GET /metrics"),
+)
+_START = re.compile(rb'"start_time":"([^"]+)"|\A\[([^\]]+)\]')
+# proxies write their logs every 0.1 s
+_QUIET_S, _SETTLE_S = 0.3, 3.0
+
+
+def capture(folder: str | Path, home: LabHome | None = None, *, whole_log: bool = False) -> Snapshot:
+    """Write a snapshot of the running lab.
+
+    Args:
+        folder: where to; made if missing, must be empty.
+        home: the lab.
+        whole_log: take all of the logs, not only what came since the last `break`, `heal` or `apply`.
+
+    Raises:
+        LabError: no lab runs.
+        UsageError: the folder is not empty.
+    """
+    home = home or LabHome.of()
+    plan = require_up(home)
+    with SnapshotWriter(
+        Path(folder), source="lab", cluster=CLUSTER_ID, command=f"meshnb lab capture {Path(folder).name}"
+    ) as writer:
+        writer.versions |= {"envoy": plan.envoy_version, "istio": "lab"}
+        for pod in PODS:
+            _proxy(writer, plan, pod)
+        writer.note(
+            "node.extensions was left out of config_dump and server_info: a list of what is built into Envoy, 100 kB."
+        )
+        _control_plane(writer, plan)
+        writer.note("Documents under istiod/ are the lab's own control plane's; Istio's istiod is not in the lab.")
+        _objects(writer, home)
+        _logs(writer, home, whole=whole_log)
+    return Snapshot.open(folder)
+
+
+def capture_running(home: LabHome | None = None) -> Snapshot:
+    """Capture the running lab into its own folder, where `meshnb.open("lab")` looks.
+
+    Raises:
+        LabError: no lab runs.
+    """
+    home = home or LabHome.of()
+    require_up(home)
+    return capture(home.root / "captures" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}", home)
+
+
+def _proxy(writer: SnapshotWriter, plan: Plan, pod: Pod) -> None:
+    for name, kind, request in _ADMIN:
+        _fetch(
+            writer,
+            f"envoy/{pod.proxy}/{name}",
+            kind,
+            request,
+            place=(plan.ip(pod), ADMIN_PORT),
+            proxy=pod.proxy,
+            change=_without_extensions if kind in ("config_dump", "server_info") else None,
+        )
+
+
+def _control_plane(writer: SnapshotWriter, plan: Plan) -> None:
+    folder = f"istiod/{CONTROL_PLANE_POD}.istio-system"
+    for name, kind, request in _CONTROL_PLANE:
+        _fetch(writer, f"{folder}/{name}", kind, request, place=(plan.control_plane, MONITOR_PORT))
+
+
+def _fetch(
+    writer: SnapshotWriter,
+    path: str,
+    kind: str,
+    request: str,
+    *,
+    place: tuple[str, int],
+    proxy: str = "",
+    change: Callable[[bytes], bytes] | None = None,
+) -> None:
+    """One request; what does not answer is recorded as missing."""
+    method, _, target = request.partition(" ")
+    try:
+        status, body = call(*place, target, method=method)
+    except LabError as error:
+        writer.fail(path, kind, error.message, proxy=proxy, obtained=request)
+        return
+    if status != 200 and kind != "ready":
+        writer.fail(path, kind, f"HTTP {status}: {body[:200].decode(errors='replace')}", proxy=proxy, obtained=request)
+        return
+    writer.add(path, kind, change(body) if change else body, proxy=proxy, obtained=request)
+
+
+def _without_extensions(body: bytes) -> bytes:
+    document: dict[str, Any] = json.loads(body)
+    for node in (document.get("node"), *(c.get("bootstrap", {}).get("node") for c in document.get("configs", []))):
+        if node:
+            node.pop("extensions", None)
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def _objects(writer: SnapshotWriter, home: LabHome) -> None:
+    # from the store, not from the control plane: a cluster's API server answers when istiod does not
+    world = World.restore(home.read(home.objects).get("objects", []))
+    for plural, items in world.lists().items():
+        body = {"apiVersion": "v1", "kind": "List", "items": items}
+        data = json.dumps(body, indent=1).encode() + b"\n"
+        writer.add(f"kubernetes/{plural}.json", "kubernetes", data, obtained=f"{plural} of the lab")
+
+
+def _logs(writer: SnapshotWriter, home: LabHome, *, whole: bool) -> None:
+    _settle(home)
+    marks = {} if whole else home.read(home.marks)
+    since = marks.get("time", "")
+    for pod in PODS:
+        containers = [] if pod.is_gateway else [("app", pod.app, "container_log")]
+        for process, container, kind in [*containers, ("envoy", "istio-proxy", "proxy_log")]:
+            path = home.log(f"{process}:{pod.proxy}")
+            begin = marks.get("sizes", {}).get(path.name, 0)
+            data = path.read_bytes()[begin:] if path.exists() else b""
+            writer.add(
+                f"logs/{pod.proxy}/{container}.log",
+                kind,
+                b"".join(line for line in data.splitlines(keepends=True) if _is_since(line, since)),
+                proxy=pod.proxy,
+                obtained=f"log of container {container}" + (f" since {since}" if since else ""),
+            )
+    writer.note(f"Logs begin at the last change of the lab, {since}." if since else "Logs are whole.")
+
+
+def _is_since(line: bytes, since: str) -> bool:
+    """Whether a request began after the mark; a line may be written a little later than what it tells of."""
+    found = _START.search(line) if since else None
+    return found is None or (found[1] or found[2]).decode() >= since
+
+
+def _settle(home: LabHome) -> None:
+    """Wait until no log has grown for a while: proxies write what they hold every 0.1 s."""
+    deadline = time.monotonic() + _SETTLE_S
+    sizes, since = _sizes(home), time.monotonic()
+    while time.monotonic() < deadline and time.monotonic() - since < _QUIET_S:
+        time.sleep(0.05)
+        if (now := _sizes(home)) != sizes:
+            sizes, since = now, time.monotonic()
+
+
+def _sizes(home: LabHome) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in home.logs.glob("*.log")}

@@ -1,0 +1,345 @@
+"""Start, look at, change and stop the lab."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from meshnb.errors import LabError
+from meshnb.lab.calls import call, call_json
+from meshnb.lab.envoy import bootstrap, find_envoy, require_packages
+from meshnb.lab.inventory import Object, healthy_objects, manifest
+from meshnb.lab.pki import make_pki
+from meshnb.lab.plan import (
+    ADMIN_PORT,
+    APP_PORT,
+    MONITOR_PORT,
+    PODS,
+    SUBNET,
+    LabHome,
+    Plan,
+    find_pod,
+)
+from meshnb.lab.process import end, is_free, is_running, owner
+from meshnb.lab.prometheus import configuration, find_prometheus
+from meshnb.lab.scenarios import HEALTHY, Scenario, find_scenario
+from meshnb.lab.status import is_up, look, require_up
+from meshnb.lab.supervisor import commands
+from meshnb.lab.world import key_of, parse
+
+_READY_S = 30.0
+_TICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a change of objects led to.
+
+    Args:
+        version: version of the push.
+        changed: `Kind namespace/name` of each object that changed.
+        proxies: proxy -> xDS type -> `ACK`, `NACK` or `WAITING`.
+        errors: `PROXY TYPE: text` of each refusal.
+    """
+
+    version: str
+    changed: tuple[str, ...] = ()
+    proxies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+
+def up(
+    home: LabHome | None = None,
+    *,
+    subnet: str = SUBNET,
+    log_format: str = "json",
+    stats: str = "istio",
+    prometheus: bool = True,
+) -> bool:
+    """Start the lab and wait until every part is ready.
+
+    Args:
+        home: its folder; by default one per subnet in the cache.
+        subnet: first three numbers of its addresses, all of them loopback.
+        log_format: `json` or `text`, the encoding of the access log.
+        stats: `istio` keeps the metrics a mesh keeps by default, `all` keeps everything.
+        prometheus: start Prometheus if one is found.
+
+    Returns:
+        True if it was started, false if it already runs.
+
+    Raises:
+        MissingExtra: the extra `lab` is not installed.
+        LabError: no Envoy for this platform, an address is taken, or a part does not start.
+    """
+    home = home or LabHome.of(subnet=subnet)
+    home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(home):
+        if is_up(home):
+            return False
+        _end_leftovers(home)
+        require_packages()
+        envoy, version = find_envoy()
+        found = find_prometheus() if prometheus else ""
+        plan = Plan(subnet, log_format, stats, str(envoy), version, found)
+        _require_free(plan)
+        _write(home, plan)
+        supervisor = _start_supervisor(home)
+        try:
+            _wait_until_ready(home, plan, supervisor)
+        except BaseException:
+            # also when interrupted: nothing may be left behind
+            _stop(home)
+            raise
+    return True
+
+
+def down(home: LabHome | None = None) -> bool:
+    """Stop the lab. Ends only processes that it started itself.
+
+    Returns:
+        Whether anything ran.
+    """
+    home = home or LabHome.of()
+    if not home.root.is_dir():
+        return False
+    return _stop(home)
+
+
+def apply(path: str | Path, home: LabHome | None = None) -> Change:
+    """Change objects from a YAML file and wait until every proxy has accepted or refused the result.
+
+    Args:
+        path: the file, with one or more documents.
+        home: the lab.
+
+    Raises:
+        LabError: no lab, no such file, not YAML, or something that the lab does not translate.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"{path}: {error}", hint="give a YAML file of Istio objects") from error
+    return apply_objects(parse(text, file=str(path)), home)
+
+
+def apply_objects(
+    objects: list[Object], home: LabHome | None = None, *, delete: list[tuple[str, str, str]] | None = None
+) -> Change:
+    """Change objects; see `apply`.
+
+    Args:
+        objects: what to add or change.
+        home: the lab.
+        delete: kind, namespace and name of objects to delete.
+    """
+    home = home or LabHome.of()
+    plan = require_up(home)
+    mark(home, scenario=home.read(home.marks).get("scenario", "healthy"))
+    return _send(plan, {"apply": objects, "delete": delete or []})
+
+
+def break_(name: str, home: LabHome | None = None) -> Change:
+    """Break the lab in a known way; whatever was broken before is healed.
+
+    Args:
+        name: a scenario; `meshnb lab scenarios` lists them.
+        home: the lab.
+
+    Raises:
+        UsageError: no such scenario.
+        LabError: no lab runs.
+    """
+    return _set(home or LabHome.of(), find_scenario(name))
+
+
+def heal(home: LabHome | None = None) -> Change:
+    """Make the lab healthy again."""
+    return _set(home or LabHome.of(), HEALTHY)
+
+
+def mark(home: LabHome, *, scenario: str) -> None:
+    """Remember where all logs stand, so that a capture can begin at this change."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    sizes = {path.name: path.stat().st_size for path in sorted(home.logs.glob("*.log"))}
+    home.write(home.marks, {"scenario": scenario, "time": now, "sizes": sizes})
+
+
+def blowup(plan: Plan, pod: str, body: Mapping[str, Any]) -> None:
+    """Make the app of a pod behave as `meshnb.lab.app` describes."""
+    call_json(plan.app_ip(find_pod(pod)), APP_PORT, "/blowup", method="POST", body=dict(body))
+
+
+def _set(home: LabHome, scenario: Scenario) -> Change:
+    plan = require_up(home)
+    _run_processes(home, plan, stopped=scenario.stop)
+    for pod in PODS:
+        if not pod.is_gateway and f"app:{pod.proxy}" not in scenario.stop:
+            blowup(plan, pod.name, scenario.apps.get(pod.proxy, {"active": False}))
+    world = {key_of(item): item for item in healthy_objects(plan)}
+    if scenario.manifest:
+        world |= {key_of(item): item for item in manifest(scenario.manifest)}
+    for key in scenario.delete:
+        del world[key]
+    change = _send(plan, {"apply": list(world.values()), "replace": True})
+    mark(home, scenario=scenario.name)
+    return change
+
+
+def _run_processes(home: LabHome, plan: Plan, *, stopped: tuple[str, ...]) -> None:
+    """Have exactly these processes stopped, all others ready."""
+    home.write(home.wanted, {"stopped": list(stopped)})
+    deadline = time.monotonic() + _READY_S
+    while True:
+        processes = home.read(home.state).get("processes", {})
+        parts = [look(plan, name, processes.get(name)) for name in commands(plan, home)]
+        wrong = [p for p in parts if (p.name in stopped) != (p.state == "stopped") or p.state == "starting"]
+        if not wrong:
+            return
+        if time.monotonic() > deadline:
+            raise LabError(f"{wrong[0].name} is {wrong[0].state}", hint=f"its log: {home.log(wrong[0].name)}")
+        time.sleep(_TICK_S)
+
+
+def _send(plan: Plan, body: Mapping[str, Any]) -> Change:
+    answer = call_json(plan.control_plane, MONITOR_PORT, "/lab/apply", method="POST", body=body)
+    _wait_until_warm(plan, list(answer["proxies"]))
+    proxies = {p: {t: s["status"] for t, s in types.items()} for p, types in answer["proxies"].items()}
+    errors = [
+        f"{proxy} {kind}: {state['error']}"
+        for proxy, types in answer["proxies"].items()
+        for kind, state in types.items()
+        if state["error"]
+    ]
+    changed = tuple(f"{kind} {namespace}/{name}" for kind, namespace, name in answer["changed"])
+    return Change(answer["version"], changed, proxies, tuple(errors))
+
+
+def _wait_until_warm(plan: Plan, proxies: list[str]) -> None:
+    """A cluster may be accepted and still wait for its certificates; only then does it take traffic."""
+    deadline = time.monotonic() + _READY_S
+    for name in proxies:
+        path = "/config_dump?resource=dynamic_warming_clusters"
+        while time.monotonic() < deadline:
+            _, body = call(plan.ip(find_pod(name)), ADMIN_PORT, path)
+            if b'"configs"' not in body:
+                break
+            time.sleep(_TICK_S)
+
+
+@contextmanager
+def _locked(home: LabHome) -> Iterator[None]:
+    """One `up` at a time."""
+    with (home.root / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LabError(f"the lab in {home.root} is being started by someone else", hint="wait for it") from None
+        yield
+
+
+def _require_free(plan: Plan) -> None:
+    for address, port, what in plan.listening():
+        why = is_free(address, port)
+        if why == "taken":
+            by = owner(address, port)
+            raise LabError(
+                f"{address}:{port} is taken{f' by {by}' if by else ''}; the lab needs it for {what}",
+                hint="stop that, or start on other addresses: meshnb lab up --subnet 127.0.41",
+            )
+        if why == "absent":
+            raise LabError(
+                f"this machine has no address {address}",
+                hint="Linux has all of 127.0.0.0/8; elsewhere add loopback aliases first",
+            )
+        if why:
+            raise LabError(f"{address}:{port} cannot be bound for {what}: {why}")
+
+
+def _write(home: LabHome, plan: Plan) -> None:
+    """A fresh folder: nothing of an earlier lab is left but the lock."""
+    entries = list(home.root.iterdir())
+    if not home.plan.exists() and any(entry.name != "lock" for entry in entries):
+        raise LabError(f"{home.root} holds something else than a lab", hint="give an empty or new folder")
+    for entry in entries:
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != "lock":
+            entry.unlink()
+    home.logs.mkdir()
+    (home.root / "bootstrap").mkdir()
+    home.plan.write_text(plan.to_json(), encoding="utf-8")
+    make_pki(home.pki)
+    for pod in PODS:
+        home.write(home.root / "bootstrap" / f"{pod.proxy}.json", bootstrap(plan, pod))
+    # JSON is YAML
+    home.write(home.root / "prometheus.yml", configuration(plan))
+    home.write(home.wanted, {"stopped": []})
+    mark(home, scenario="healthy")
+
+
+def _start_supervisor(home: LabHome) -> subprocess.Popen[bytes]:
+    with home.log("supervisor").open("ab") as log:
+        # a session of its own: ctrl-C in the terminal is for the command, not for the lab
+        return subprocess.Popen(
+            [sys.executable, "-m", "meshnb.lab.supervisor", str(home.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=home.root,
+            start_new_session=True,
+        )
+
+
+def _wait_until_ready(home: LabHome, plan: Plan, supervisor: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _READY_S
+    names = list(commands(plan, home))
+    while True:
+        processes = home.read(home.state).get("processes", {})
+        parts = [look(plan, name, processes.get(name)) for name in names]
+        if all(part.state == "ready" for part in parts):
+            return
+        ended = [part for part in parts if part.state.startswith("exited")]
+        if supervisor.poll() is not None:
+            raise LabError("the lab's supervisor ended", hint=_tail(home, "supervisor"))
+        if ended:
+            raise LabError(f"{ended[0].name} {ended[0].state}", hint=_tail(home, ended[0].name))
+        if time.monotonic() > deadline:
+            late = [part.name for part in parts if part.state != "ready"]
+            raise LabError(f"not ready after {_READY_S:.0f} s: {', '.join(late)}", hint=_tail(home, late[0]))
+        time.sleep(_TICK_S)
+
+
+def _tail(home: LabHome, name: str) -> str:
+    try:
+        lines = home.log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+    except OSError:
+        lines = []
+    return "its last words: " + (" / ".join(lines) or "none")
+
+
+def _stop(home: LabHome) -> bool:
+    state = home.read(home.state)
+    me = state.get("supervisor", {})
+    ran = is_running(me.get("pid", 0), me.get("start", ""))
+    if ran:
+        end([(me["pid"], me["start"])], grace=10.0)
+    return _end_leftovers(home, state) or ran
+
+
+def _end_leftovers(home: LabHome, state: Mapping[str, Any] | None = None) -> bool:
+    """End what a killed supervisor left behind, where the system could not do it by itself."""
+    processes = (state or home.read(home.state)).get("processes", {}).values()
+    left = [(p["pid"], p["start"]) for p in processes if is_running(p["pid"], p["start"])]
+    end(left)
+    home.state.unlink(missing_ok=True)
+    return bool(left)

@@ -1,0 +1,23 @@
+"""Istio objects → Envoy's configuration, named as Istio names it."""
+
+from __future__ import annotations
+
+from meshnb.lab.xds.clusters import clusters
+from meshnb.lab.xds.common import CLUSTER, ENDPOINT, LISTENER, ROUTE, Proxy, Resource
+from meshnb.lab.xds.endpoints import endpoints
+from meshnb.lab.xds.listeners import listeners
+from meshnb.lab.xds.routes import routes
+
+
+def translate(proxy: Proxy) -> dict[str, list[Resource]]:
+    """All resources of a proxy by type URL.
+
+    Raises:
+        LabError: an object asks for something that the lab does not translate.
+    """
+    return {
+        CLUSTER: clusters(proxy),
+        ENDPOINT: endpoints(proxy),
+        LISTENER: listeners(proxy),
+        ROUTE: routes(proxy),
+    }

@@ -1,0 +1,131 @@
+"""Access logs as Istio writes them, and `istio_requests_total` from Envoy's stats access logger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshnb.lab.xds.common import Proxy, Resource, typed
+
+JSON_FORMAT = {
+    "start_time": "%START_TIME%",
+    "route_name": "%ROUTE_NAME%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "protocol": "%PROTOCOL%",
+    "response_code": "%RESPONSE_CODE%",
+    "response_flags": "%RESPONSE_FLAGS%",
+    "response_code_details": "%RESPONSE_CODE_DETAILS%",
+    "connection_termination_details": "%CONNECTION_TERMINATION_DETAILS%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "duration": "%DURATION%",
+    "upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
+    "user_agent": "%REQ(USER-AGENT)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+    "upstream_local_address": "%UPSTREAM_LOCAL_ADDRESS%",
+    "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "requested_server_name": "%REQUESTED_SERVER_NAME%",
+    "upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+}
+"""The keys of Istio's JSON access log and Envoy's operators behind them."""
+
+TEXT_FORMAT = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% '
+    '%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% '
+    '%BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" '
+    '"%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% '
+    "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
+)
+"""Istio's default access log line."""
+
+
+def file_log(proxy: Proxy, *, only_no_route: bool = False) -> Resource:
+    """The access log on standard output, in the encoding of the lab.
+
+    Args:
+        proxy: whose log.
+        only_no_route: log only connections that no filter chain took, as a listener does.
+    """
+    text = {"text_format_source": {"inline_string": TEXT_FORMAT}}
+    log = typed(
+        "envoy.access_loggers.file",
+        "access_loggers.file.v3.FileAccessLog",
+        path="/dev/stdout",
+        log_format=text if proxy.plan.log_format == "text" else {"json_format": JSON_FORMAT},
+    )
+    if only_no_route:
+        log["filter"] = {"response_flag_filter": {"flags": ["NR"]}}
+    return log
+
+
+def stats_log(proxy: Proxy, *, reporter: str) -> Resource:
+    """Counts requests as Istio's telemetry does.
+
+    Args:
+        proxy: whose requests.
+        reporter: `source` on the way out, `destination` on the way in.
+    """
+    tags = _source_tags(proxy) if reporter == "source" else _destination_tags(proxy)
+    tags |= {
+        "reporter": reporter,
+        "request_protocol": "http",
+        "response_code": "%RESPONSE_CODE%",
+        "response_flags": "%RESPONSE_FLAGS%",
+    }
+    entries = [{"name": name, "value_format": value} for name, value in tags.items()]
+    fields: dict[str, Any] = {
+        "stat_prefix": "istio",
+        "counters": [{"stat": {"name": "requests_total", "tags": entries}, "value_fixed": 1}],
+        "histograms": [
+            {
+                "stat": {"name": "request_duration_milliseconds", "tags": entries},
+                "unit": "Milliseconds",
+                "value_format": "%DURATION%",
+            }
+        ],
+    }
+    return typed("envoy.access_loggers.stats", "access_loggers.stats.v3.Config", **fields)
+
+
+def _source_tags(proxy: Proxy) -> dict[str, str]:
+    pod = proxy.pod
+    return {
+        "source_workload": pod.workload,
+        "source_workload_namespace": pod.namespace,
+        "source_principal": pod.identity,
+        "source_app": pod.app,
+        "destination_workload": "%UPSTREAM_METADATA(lab:workload)%",
+        "destination_workload_namespace": "%UPSTREAM_METADATA(lab:namespace)%",
+        "destination_app": "%UPSTREAM_METADATA(lab:app)%",
+        "destination_version": "%UPSTREAM_METADATA(lab:version)%",
+        "destination_principal": "%UPSTREAM_PEER_URI_SAN%",
+        "destination_service": "%METADATA(ROUTE:lab:service)%",
+        "destination_service_name": "%METADATA(ROUTE:lab:service_name)%",
+        "destination_service_namespace": "%METADATA(ROUTE:lab:service_namespace)%",
+        "connection_security_policy": "unknown",
+    }
+
+
+def _destination_tags(proxy: Proxy) -> dict[str, str]:
+    pod = proxy.pod
+    # without Istio's metadata exchange the server does not know the client's workload
+    return {
+        "source_workload": "unknown",
+        "source_workload_namespace": "unknown",
+        "source_principal": "%DOWNSTREAM_PEER_URI_SAN%",
+        "source_app": "unknown",
+        "destination_workload": pod.workload,
+        "destination_workload_namespace": pod.namespace,
+        "destination_app": pod.app,
+        "destination_version": pod.version,
+        "destination_principal": "%DOWNSTREAM_LOCAL_URI_SAN%",
+        "destination_service": f"{pod.app}.{pod.namespace}.svc.cluster.local",
+        "destination_service_name": pod.app,
+        "destination_service_namespace": pod.namespace,
+        "connection_security_policy": "mutual_tls",
+    }

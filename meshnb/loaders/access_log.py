@@ -98,8 +98,6 @@ def scan_access_log(paths: Paths, *, format: LogFormat | None = None) -> AccessL
 
 def _sampled_keys(file: LogFile) -> list[str]:
     """Keys of the JSON lines at the beginning of a file, in order."""
-    if str(file.path) == "-":
-        return []
     with open_log(file.path) as stream:
         try:
             head = stream.read(BLOCK >> 4)
@@ -303,6 +301,10 @@ class AccessLog:
             try:
                 connection.execute(f"CREATE TEMP VIEW log AS SELECT * FROM ({self._rows(sql + where)}) WHERE {where}")
                 table = connection.sql(sql).to_arrow_table()
+            except duckdb.InvalidInputException:
+                if lines.error is None:
+                    raise
+                raise lines.error from None
             except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
                 raise UsageError(
                     f"not an expression over the access log: {str(error).splitlines()[0]}",
@@ -334,10 +336,12 @@ def _pick(values: Sequence[str]) -> str:
 
 
 def _in_utc(table: pa.Table) -> pa.Table:
-    """Times marked as UTC, which they are, and text as plain strings."""
+    """Times marked as UTC, which they are, and sums as plain integers."""
     import pyarrow as pa
 
     def fit(kind: Any) -> Any:
-        return pa.timestamp("us", tz="UTC") if pa.types.is_timestamp(kind) else kind
+        if pa.types.is_timestamp(kind):
+            return pa.timestamp("us", tz="UTC")
+        return pa.int64() if pa.types.is_decimal(kind) and kind.scale == 0 else kind
 
     return table.cast(pa.schema([(f.name, fit(f.type)) for f in table.schema]))

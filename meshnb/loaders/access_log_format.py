@@ -194,7 +194,7 @@ class TextFormat:
             if match is None:
                 value = re.match(pattern + r"(?=[\s\"]|$)", line)
                 return (value.end() if value and pattern else position), token
-            position = match.end()
+            pattern, position = pattern + re.escape(token), match.end()
         return len(line) if re.match(pattern + "$", line) else position, "the end of the line"
 
 

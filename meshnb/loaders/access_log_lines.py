@@ -9,14 +9,16 @@ from __future__ import annotations
 import codecs
 import glob
 import io
+import shutil
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from meshnb.errors import MissingExtra, NotFound, Unreachable
+from meshnb.errors import MeshnbError, MissingExtra, NotFound, Unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,14 +37,16 @@ class LogFile:
     """A log file to read.
 
     Args:
-        path: where it lies; `-` is standard input.
+        path: where it lies.
         name: how to name it to the user.
         proxy: `POD.NAMESPACE` that wrote it, empty if unknown.
+        spool: what keeps `path` from being deleted, for standard input.
     """
 
     path: Path
     name: str
     proxy: str = ""
+    spool: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,9 @@ def find_files(paths: str | Path | LogFile | Iterable[str | Path | LogFile]) -> 
         if isinstance(item, LogFile):
             found.setdefault(str(item.path), item)
             continue
+        if str(item) == "-":
+            found.setdefault("-", _spooled_stdin())
+            continue
         files = _expand(item)
         if not files:
             raise NotFound(f"no log file at {item}", hint="give files, globs, folders, or - for standard input")
@@ -95,14 +102,20 @@ def find_files(paths: str | Path | LogFile | Iterable[str | Path | LogFile]) -> 
 
 
 def _expand(item: str | Path) -> list[Path]:
-    if str(item) == "-":
-        return [Path("-")]
     path = Path(item).expanduser()
     if path.is_dir():
         return sorted(p for p in path.rglob("*") if p.is_file() and _is_log(p))
     if path.exists():
         return [path]
     return sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())  # noqa: PTH207
+
+
+def _spooled_stdin() -> LogFile:
+    """Standard input as a temporary file, since a log may be looked at more than once."""
+    spool = tempfile.NamedTemporaryFile(prefix="meshnb-")  # noqa: SIM115 - lives as long as the LogFile
+    shutil.copyfileobj(sys.stdin.buffer, spool)
+    spool.flush()
+    return LogFile(Path(spool.name), "standard input", spool=spool)
 
 
 def _is_log(path: Path) -> bool:
@@ -127,19 +140,28 @@ class Lines:
     Attributes:
         damage: what could not be read so far, filled while reading.
         counts: lines of each file so far.
+        error: why reading ended early, since an engine hides what a stream raised.
     """
 
     def __init__(self, files: Sequence[LogFile]) -> None:
         self.files = files
         self.damage: list[Damage] = []
         self.counts = [0] * len(files)
+        self.error: MeshnbError | None = None
 
     def reader(self) -> pa.RecordBatchReader:
         """All lines: `file_id`, `no` (from 1), `line` (with its newline), `bad` (why it is no text)."""
         import pyarrow as pa
 
         schema = pa.schema([("file_id", pa.int32()), ("no", pa.int64()), ("line", pa.string()), ("bad", pa.string())])
-        return pa.RecordBatchReader.from_batches(schema, self._batches(schema))
+        return pa.RecordBatchReader.from_batches(schema, self._guarded(schema))
+
+    def _guarded(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._batches(schema)
+        except MeshnbError as error:
+            self.error = error
+            raise
 
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         import numpy as np
@@ -238,13 +260,12 @@ def open_log(path: Path) -> BinaryIO:
         MissingExtra: zstd, and no reader for it is installed.
     """
     try:
-        raw: BinaryIO = sys.stdin.buffer if str(path) == "-" else path.open("rb", buffering=0)
+        stream = path.open("rb", buffering=BLOCK)
     except FileNotFoundError as error:
         raise NotFound(f"no log file at {path}") from error
     except OSError as error:
         raise Unreachable(f"cannot read {path}: {error.strerror}", hint="check its permissions") from error
-    stream = io.BufferedReader(raw, BLOCK) if isinstance(raw, io.RawIOBase) else raw
-    head = stream.peek(4)[:4]  # type: ignore[attr-defined]
+    head = stream.peek(4)[:4]
     if head.startswith(_GZIP):
         return _Stream(_unpack(stream, lambda: zlib.decompressobj(31), "gzip"), stream)
     if head == _ZSTD:

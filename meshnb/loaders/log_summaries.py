@@ -74,7 +74,7 @@ def summary(log: ir.Table, by: Sequence[str]) -> ir.Table:
     durations = {name: log.duration_ms.cast("float64").quantile(q) for name, q in QUANTILES.items()}
     groups = log.group_by(list(by)).agg(
         requests=log.count(),
-        failed=bad.sum().cast("int64"),
+        failed=bad.sum(),
         error_rate=bad.mean(),
         **durations,
         max_ms=log.duration_ms.max(),
@@ -101,7 +101,7 @@ def ranking(log: ir.Table, by: str) -> ir.Table:
     bad = failed(log).cast("int64")
     groups = log.group_by(by).agg(
         requests=log.count(),
-        failed=bad.sum().cast("int64"),
+        failed=bad.sum(),
         p50_ms=log.duration_ms.cast("float64").quantile(0.5),
         p99_ms=log.duration_ms.cast("float64").quantile(0.99),
         first_failure=log.start_time.min(where=failed(log)),

@@ -66,7 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def summary(result: RunResult) -> str:
     """The verdict in lines, and where the report is."""
-    lines = [f"{result.notebook.stem}: {result.findings.headline}"]
+    headline = result.findings.headline if result.error is None or len(result.findings) else "broke off"
+    lines = [f"{result.notebook.stem}: {headline}"]
     lines += [_told(finding) for finding in result.findings if finding.status != "pass"]
     lines += [f"report    {result.html}", f"notebook  {result.notebook}", f"findings  {result.findings_file}"]
     return "\n".join(lines)

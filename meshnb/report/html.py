@@ -27,9 +27,12 @@ from meshnb.runbook.form import FORM_MEDIA
 from meshnb.views.charts import PLOTLY_MEDIA
 from meshnb.views.findings import FINDINGS_MEDIA, VERDICT, as_html
 from meshnb.views.style import CSS, without_style
+from meshnb.views.tables import SOURCE_MEDIA
 
 # What a report shows of an output, best first. Widgets and scripts are left out: they are dead on paper.
 _SHOWN = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/latex", "text/plain")
+# What is told at the top, and not again where it stood.
+_AT_TOP = {FORM_MEDIA, SOURCE_MEDIA}
 
 
 def to_html(notebook: Any, *, name: str = "report") -> str:
@@ -84,7 +87,7 @@ def prepare(notebook: Any, record: Record) -> int:
     for cell in notebook.cells:
         if "outputs" not in cell:
             continue
-        cell.outputs = [output for output in cell.outputs if FORM_MEDIA not in output.get("data", {})]
+        cell.outputs = [output for output in cell.outputs if not _AT_TOP & output.get("data", {}).keys()]
         for output in cell.outputs:
             if "data" not in output:
                 continue
@@ -177,12 +180,14 @@ def _when(started: str, finished: str) -> str:
 def _crash(record: Record) -> str:
     if record.crash is None:
         return ""
-    message, _, hint = record.crash.message.partition("\n  → ")
+    crash = record.crash
+    message, _, hint = crash.message.partition("\n  → ")
     advice = f"<p>{escape(hint)}</p>" if hint else ""
+    where = f"cell {crash.cell + 1}"
+    link = f'<a href="#cell-id={escape(crash.anchor)}">{where}</a>' if crash.anchor else where
     return (
-        f'<div class="crash" role="alert"><b>✖ This run broke off</b> in <a href="#broke">cell {record.crash.cell + 1}'
-        f"</a>. What stands below was found before.<p><code>{escape(record.crash.kind)}: {escape(message)}</code></p>"
-        f"{advice}</div>"
+        f'<div class="crash" role="alert"><b>✖ This run broke off</b> in {link}. What stands below was found before '
+        f"that.<p><code>{escape(crash.kind)}: {escape(message)}</code></p>{advice}</div>"
     )
 
 

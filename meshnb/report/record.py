@@ -27,11 +27,13 @@ class Crash:
         kind: class of the error.
         message: what it said.
         cell: index of the cell.
+        anchor: id of the cell.
     """
 
     kind: str
     message: str
     cell: int
+    anchor: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
@@ -176,6 +178,6 @@ def _crash(notebook: Any) -> Crash | None:
     for index, output in outputs(notebook):
         tags = notebook.cells[index].metadata.get("tags", ())
         if output.output_type == "error" and "raises-exception" not in tags:
-            return Crash(output.ename, output.evalue, index)
+            return Crash(output.ename, output.evalue, index, notebook.cells[index].get("id", ""))
     broken = notebook.metadata.get("meshnb", {}).get("run", {}).get("error")
     return Crash(broken["kind"], broken["message"], broken.get("cell", 0)) if broken else None

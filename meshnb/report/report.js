@@ -27,7 +27,7 @@
     layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
     if (chart.querySelector("figcaption") && layout.margin) {
       // the caption stands above already
-      const room = Math.max((layout.margin.t || 0) - 36, 0);
+      const room = layout.title?.text ? 28 : 0;
       delete layout.title;
       layout.margin.t -= room;
       if (layout.height) layout.height -= room;

@@ -113,8 +113,15 @@ def execute(
     }
     notebook.metadata.setdefault("meshnb", {})["run"] = metadata
     if failure and record_of(notebook, name=book.name).crash is None:
-        metadata["error"] = {"kind": type(failure).__name__, "message": str(failure).strip(), "cell": 0}
+        kind, _, message = failure.partition(": ")
+        metadata["error"] = {"kind": kind, "message": message, "cell": _last_run(notebook)}
     return _write(notebook, record_of(notebook, name=book.name), Path(out), fail_on)
+
+
+def _last_run(notebook: Any) -> int:
+    """Index of the last cell that was begun."""
+    begun = [i for i, cell in enumerate(notebook.cells) if cell.get("execution_count") or cell.get("outputs")]
+    return int(begun[-1]) if begun else 0
 
 
 def _write(notebook: Any, record: Record, out: Path, threshold: Severity) -> RunResult:
@@ -169,8 +176,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _execute(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[Any, Exception | None]:
-    """The executed notebook, and what stopped it if something did."""
+def _execute(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[Any, str]:
+    """The executed notebook, and why it ended where no cell says so."""
     try:
         import ipykernel.kernelspec as native
         import nbformat
@@ -188,31 +195,38 @@ def _execute(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[An
         def kernel_spec(self) -> KernelSpec:
             return KernelSpec(**native.get_kernel_dict())
 
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            # what the process itself says (not what cells print) is of interest only if it dies
+            await super().start_kernel(**{**options, "stderr": said})
+
     node = nbformat.reads(json.dumps(notebook), as_version=4)
     # IPC needs no ports, so runs beside one another cannot take each other's; Windows has none
     config = Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
-    with tempfile.TemporaryDirectory(prefix="meshnb-") as folder, _quiet():
+    failure = ""
+    with tempfile.TemporaryDirectory(prefix="meshnb-") as folder, tempfile.TemporaryFile() as said, _quiet():
         path = Path(folder) / "executed.ipynb"
-        failure: Exception | None = None
         try:
             papermill.execute_notebook(
                 node, path, parameters=dict(values), kernel_name="python3", language="python", progress_bar=False,
                 kernel_manager_class=ThisInterpreter, config=config,
             )  # fmt: skip
-        except Exception as error:  # a cell raised, the kernel died, or it did not start: all become a report
-            failure = error
-        executed = load(path) if path.is_file() else node
-    return executed, failure
+        except papermill.PapermillExecutionError:  # a cell raised: it says so in its output
+            pass
+        except Exception as error:  # the kernel died or did not start: that becomes a report, too
+            said.seek(0)
+            last = said.read().decode(errors="replace").strip()[-300:]
+            failure = f"{type(error).__name__}: {str(error).strip()}" + (f" ({last})" if last else "")
+        return (load(path) if path.is_file() else node), failure
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep papermill from warning of parameters its own, narrower parser does not see; ours has checked them."""
+    """Keep papermill from warning of parameters its narrower parser does not see, and from reporting errors twice."""
     import logging
 
     logger = logging.getLogger("papermill")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

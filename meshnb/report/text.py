@@ -13,6 +13,7 @@ from meshnb.report.clean import clean
 from meshnb.report.record import Record, record_of
 from meshnb.runbook.form import FORM_MEDIA
 from meshnb.views.findings import FINDINGS_MEDIA, evidence_text, percent, state_of
+from meshnb.views.tables import SOURCE_MEDIA
 
 REPORT_VERSION = 1
 """Version of the JSON form of a report."""
@@ -121,8 +122,8 @@ def _cells(notebook: Any) -> list[str]:
 
 def _output(output: Any) -> str:
     data = output.get("data", {})
-    if FORM_MEDIA in data or FINDINGS_MEDIA in data:
-        return ""  # both stand at the top
+    if {FORM_MEDIA, SOURCE_MEDIA, FINDINGS_MEDIA} & data.keys():
+        return ""  # they stand at the top
     if output.output_type == "error":
         return _ANSI.sub("", "\n".join(output.traceback))
     text = output.get("text") or data.get("text/plain", "")

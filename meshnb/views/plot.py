@@ -13,13 +13,26 @@ if TYPE_CHECKING:
 INK, GRID, MARK = "#7d8590", "rgba(128,136,148,0.25)", "#cc4b57"
 
 
+TITLE_ROOM = 28
+"""Height of the title; a report has the title above the picture and takes this away."""
+
+
+def _named(spec: Spec) -> bool:
+    """Whether a legend is needed: not where the rows name the series."""
+    return len(spec.series) > 1 and not {one.name for one in spec.series} & set(spec.rows)
+
+
+def _top(spec: Spec) -> int:
+    return (TITLE_ROOM if spec.title else 0) + (34 if _named(spec) else 20 if spec.marks else 8)
+
+
 def height(spec: Spec) -> int:
     """Height of the plotly figure in pixels."""
     if spec.kind == "bars":
-        return 92 + 34 * max(len(spec.rows), 1)
+        return _top(spec) + 46 + 32 * max(len(spec.rows), 1)
     if spec.kind == "durations":
-        return 112 + 52 * max(len(spec.rows), 1)
-    return 320
+        return _top(spec) + 46 + 48 * max(len(spec.rows), 1)
+    return _top(spec) + 250
 
 
 def figure(spec: Spec) -> go.Figure:
@@ -35,9 +48,11 @@ def _traces(spec: Spec) -> list[Any]:
     traces: list[Any] = []
     for one in spec.series:
         if spec.kind == "bars":
+            # rows by position: a category named 200 would be taken for a number
             traces.append(
-                go.Bar(x=one.x, y=one.y, name=one.name, orientation="h", marker_color=one.color, width=0.62,
-                       hovertemplate=f"%{{y}}: %{{x:,}} {spec.unit}<extra>{one.name}</extra>")
+                go.Bar(x=one.x, y=[spec.rows.index(row) for row in one.y], name=one.name, orientation="h",
+                       marker_color=one.color, width=0.62, customdata=one.y,
+                       hovertemplate=f"%{{customdata}}: %{{x:,}} {spec.unit}<extra>{one.name}</extra>")
             )  # fmt: skip
         elif spec.kind == "timeline":
             traces.append(
@@ -64,16 +79,17 @@ def _layout(spec: Spec) -> dict[str, Any]:
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": INK, "automargin": True}
     across = spec.kind in ("bars", "durations")
     x, y = dict(axis), dict(axis)
-    (x if across else y).update(title={"text": spec.unit}, rangemode="tozero", tickformat=",~g")
+    (x if across else y).update(
+        title={"text": spec.unit, "standoff": 8, "font": {"size": 12}}, rangemode="tozero", tickformat=",~g"
+    )
+    y.update(ticklabelstandoff=6)
     if across:
-        y.update(gridcolor="rgba(0,0,0,0)")
-    if spec.kind == "bars":
-        y.update(type="category", categoryorder="array", categoryarray=list(reversed(spec.rows)))
-    if spec.kind == "durations":
         y.update(
-            tickmode="array", tickvals=list(range(len(spec.rows))), ticktext=list(spec.rows),
+            gridcolor="rgba(0,0,0,0)", tickmode="array", tickvals=list(range(len(spec.rows))), ticktext=list(spec.rows),
             range=[max(len(spec.rows), 1) - 0.5, -0.5],
         )  # fmt: skip
+    else:
+        x.update(gridcolor="rgba(0,0,0,0)")
     return {
         "title": {
             "text": spec.title,
@@ -85,9 +101,16 @@ def _layout(spec: Spec) -> dict[str, Any]:
         "height": height(spec),
         "barmode": "stack",
         "bargap": 0.3 if across else 0,
-        "showlegend": len(spec.series) > 1 and len({one.name for one in spec.series} & set(spec.rows)) == 0,
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0},
-        "margin": {"l": 8, "r": 24, "t": 64 if spec.title else 36, "b": 40},
+        "showlegend": _named(spec),
+        "legend": {
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1.0,
+            "xanchor": "left",
+            "x": 0,
+            "traceorder": "normal",
+        },
+        "margin": {"l": 8 if across else 64, "r": 24, "t": _top(spec), "b": 46},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": INK, "size": 12, "family": "system-ui, sans-serif"},
@@ -124,7 +147,7 @@ def _annotations(spec: Spec, across: bool) -> list[dict[str, Any]]:
     if spec.kind == "bars":
         ends = [sum(one.x[one.y.index(row)] for one in spec.series if row in one.y) for row in spec.rows]
         notes += [
-            {"x": end, "y": row, "text": label, "xanchor": "left", "showarrow": False, "xshift": 6}
-            for end, row, label in zip(ends, spec.rows, spec.labels, strict=True)
+            {"x": end, "y": place, "text": label, "xanchor": "left", "showarrow": False, "xshift": 6}
+            for place, (end, label) in enumerate(zip(ends, spec.labels, strict=True))
         ]
     return notes

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshnb.loaders.istioctl_text import read_proxy_status
+from meshnb.loaders.proxy_status_text import read_proxy_status
 from meshnb.loaders.objects import decode_objects
 from meshnb.loaders.pod_settings import istiods_table, proxy_metadata_table
+from meshnb.loaders.ports import read_ports
 from meshnb.loaders.probes import probes_table
 from meshnb.model import debug_endpoints
 from meshnb.model.frame import Frame, returns
@@ -30,6 +31,7 @@ class ComponentTables(MeshBase):
         "istiods": Needs("kubernetes", "kubernetes/pods."),
         "proxy_metadata": Needs("kubernetes", "kubernetes/pods."),
         "probes": Needs("kubernetes", "kubernetes/pods."),
+        "listening_ports": Needs("agent", "agent/", "ports"),
     }
 
     @returns(PROXY_STATUS)
@@ -81,6 +83,20 @@ class ComponentTables(MeshBase):
     def probes(self) -> pd.DataFrame:
         """Probes of every container, and what the injector made of them."""
         return self._pods("probes", components.PROBES, probes_table)
+
+    @returns(components.LISTENING_PORTS)
+    def listening_ports(self, *, proxy: str = "") -> pd.DataFrame:
+        """What pods listen on, from `ss` or `netstat` inside them.
+
+        Args:
+            proxy: only this pod (`POD.NAMESPACE`).
+        """
+
+        def read(document: Document, data: bytes) -> pd.DataFrame:
+            return read_ports(data, proxy=document.path.split("/")[1], file=self.snapshot.source_of(document))
+
+        frame = self.each_document("listening_ports", components.LISTENING_PORTS, read)
+        return frame[frame.proxy == proxy].reset_index(drop=True) if proxy else frame
 
     def _pods(self, table: str, frame: Frame, make: Callable[..., pd.DataFrame]) -> pd.DataFrame:
         def read(document: Document, data: bytes) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from meshnb.errors import FormatError
-from meshnb.loaders.istioctl_text import read_proxy_status
+from meshnb.loaders.proxy_status_text import read_proxy_status
 from meshnb.loaders.syncz import read_syncz
 
 SAMPLES = Path(__file__).parents[2] / "../shared/data/istio/syncz_samples.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshnb.loaders.istioctl_text import read_proxy_status
+from meshnb.loaders.proxy_status_text import read_proxy_status
 from meshnb.views.proxy_status import istioctl_proxy_status, proxy_status_matrix
 
 # istioctl 1.21, its own expected output with several istiods

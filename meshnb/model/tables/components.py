@@ -95,3 +95,53 @@ PROBES = Frame(
     ),
     key=("proxy", "container", "probe"),
 )
+
+LISTENING_PORTS = Frame(
+    "listening_ports",
+    "One row per socket a pod listens on, with the process that has it and what the port is for.",
+    (
+        Column("proxy", "string", "`POD.NAMESPACE`."),
+        Column("protocol", "string", "tcp, tcp6, udp or udp6.", nullable=False),
+        Column("address", "string", "Address it is bound to.", nullable=False),
+        Column("port", "int64", "Port.", nullable=False),
+        Column("loopback", "bool", "Whether only the pod itself reaches it.", nullable=False),
+        Column("process", "string", "Process; missing if it was not shown."),
+        Column("pid", "int64", "Its number."),
+        Column(
+            "component", "string", "proxy, istiod or ztunnel: whose ports these are, told by the processes and ports."
+        ),
+        Column("role", "string", "What the port is for; missing if it is none of the component's."),
+        Column("expected_process", "string", "Process that should have it."),
+    ),
+)
+
+POD_USAGE = Frame(
+    "pod_usage",
+    "One row per container, as `kubectl top pod` printed it.",
+    (
+        Column("namespace", "string", "Namespace; missing if it was not printed."),
+        Column("pod", "string", "Pod.", nullable=False),
+        Column("container", "string", "Container; missing if the pod was printed as a whole."),
+        Column("cpu_m", "float64", "CPU in use.", unit="millicores"),
+        Column("memory_bytes", "float64", "Memory in use.", unit="bytes"),
+    ),
+)
+
+RESOURCE_CAPACITY = Frame(
+    "resource_capacity",
+    "One row per line of `kubectl resource-capacity`: totals, nodes, pods, containers.",
+    (
+        Column("node", "string", "Node; `*` for the whole cluster.", nullable=False),
+        Column("namespace", "string", "Namespace; `*` in the lines of a whole node."),
+        Column("pod", "string", "Pod; `*` in the lines of a whole node."),
+        Column("container", "string", "Container; `*` in the lines of a whole pod."),
+        Column("cpu_requests_m", "float64", "CPU requested.", unit="millicores"),
+        Column("cpu_limits_m", "float64", "CPU limit.", unit="millicores"),
+        Column("cpu_used_m", "float64", "CPU in use.", unit="millicores"),
+        Column("cpu_capacity_m", "float64", "CPU there is, of `a/b` cells (option -a).", unit="millicores"),
+        Column("memory_requests_bytes", "float64", "Memory requested.", unit="bytes"),
+        Column("memory_limits_bytes", "float64", "Memory limit.", unit="bytes"),
+        Column("memory_used_bytes", "float64", "Memory in use.", unit="bytes"),
+        Column("memory_capacity_bytes", "float64", "Memory there is, of `a/b` cells (option -a).", unit="bytes"),
+    ),
+)

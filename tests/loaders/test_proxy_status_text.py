@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from meshnb.errors import FormatError
-from meshnb.loaders.istioctl_text import read_proxy_status
+from meshnb.loaders.proxy_status_text import read_proxy_status
 
 
 def statuses(frame):

@@ -260,7 +260,7 @@ def open_log(path: Path) -> BinaryIO:
         MissingExtra: zstd, and no reader for it is installed.
     """
     try:
-        stream = path.open("rb", buffering=BLOCK)
+        stream = io.BufferedReader(path.open("rb", buffering=0), BLOCK)
     except FileNotFoundError as error:
         raise NotFound(f"no log file at {path}") from error
     except OSError as error:

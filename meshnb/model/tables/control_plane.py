@@ -137,3 +137,60 @@ LINT = Frame(
         Column("use", "string", "What to write instead."),
     ),
 )
+
+SIMULATED_BATCHES = Frame(
+    "simulated_batches",
+    "One row per batch of events that were pushed together.",
+    (
+        Column("batch", "int64", "Number of the batch.", nullable=False),
+        Column("opened_s", "float64", "Its first event.", unit="s", nullable=False),
+        Column("closed_s", "float64", "End of the debounce.", unit="s", nullable=False),
+        Column("events", "int64", "Events in it.", nullable=False),
+        Column("full", "bool", "Whether more than endpoints changed.", nullable=False),
+        Column("reason", "string", "Why it was closed: quiet, max, or endpoints at once.", nullable=False),
+        Column("delivered_s", "float64", "When the last proxy had it.", unit="s", nullable=False),
+    ),
+)
+
+SIMULATED_EVENTS = Frame(
+    "simulated_events",
+    "One row per event.",
+    (
+        Column("at_s", "float64", "When it came.", unit="s", nullable=False),
+        Column("full", "bool", "Whether more than endpoints changed.", nullable=False),
+        Column("batch", "int64", "Batch it was pushed with.", nullable=False),
+        Column("debounce_s", "float64", "How long it waited for others.", unit="s", nullable=False),
+        Column("delay_s", "float64", "How long until the last proxy had it.", unit="s", nullable=False),
+    ),
+)
+
+SIMULATED_PUSHES = Frame(
+    "simulated_pushes",
+    "One row per push to one proxy.",
+    (
+        Column("istiod", "int64", "Number of the istiod.", nullable=False),
+        Column("proxy", "int64", "Number of the proxy.", nullable=False),
+        Column("enqueued_s", "float64", "When the first of its updates landed in the queue.", unit="s", nullable=False),
+        Column("started_s", "float64", "When it was begun.", unit="s", nullable=False),
+        Column("finished_s", "float64", "When it was done.", unit="s", nullable=False),
+        Column("batches", "int64", "Batches merged in it; 0 for a first connect.", nullable=False),
+        Column("first_connect", "bool", "Whether the proxy had just connected.", nullable=False),
+    ),
+)
+
+SIMULATIONS = Frame(
+    "simulations",
+    "One row per simulation.",
+    (
+        Column("name", "string", "What was simulated."),
+        Column("events", "int64", "Events.", nullable=False),
+        Column("batches", "int64", "Batches they made.", nullable=False),
+        Column("pushes", "int64", "Pushes to proxies.", nullable=False),
+        Column("merged", "int64", "Pushes saved because the proxy still waited for the one before.", nullable=False),
+        Column("debounce_p99_s", "float64", "Wait for other events, 99 % are shorter.", unit="s"),
+        Column("queue_p99_s", "float64", "Wait in the push queue, 99 % are shorter.", unit="s"),
+        Column("convergence_p99_s", "float64", "Queue and push, as pilot_proxy_convergence_time counts it.", unit="s"),
+        Column("delay_p50_s", "float64", "From an event until the last proxy has it, half are shorter.", unit="s"),
+        Column("delay_p99_s", "float64", "The same, 99 % are shorter.", unit="s"),
+    ),
+)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from meshnb.lab.plan import (
     Plan,
     find_pod,
 )
-from meshnb.lab.process import end, is_free, is_running, owner
+from meshnb.lab.process import end, has_ended, is_free, is_running, owner, start_detached
 from meshnb.lab.prometheus import configuration, find_prometheus
 from meshnb.lab.scenarios import HEALTHY, Scenario, find_scenario
 from meshnb.lab.status import is_up, look, require_up
@@ -287,20 +286,12 @@ def _write(home: LabHome, plan: Plan) -> None:
     mark(home, scenario="healthy")
 
 
-def _start_supervisor(home: LabHome) -> subprocess.Popen[bytes]:
-    with home.log("supervisor").open("ab") as log:
-        # a session of its own: ctrl-C in the terminal is for the command, not for the lab
-        return subprocess.Popen(
-            [sys.executable, "-m", "meshnb.lab.supervisor", str(home.root)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=home.root,
-            start_new_session=True,
-        )
+def _start_supervisor(home: LabHome) -> int:
+    argv = [sys.executable, "-m", "meshnb.lab.supervisor", str(home.root)]
+    return start_detached(argv, log=home.log("supervisor"))
 
 
-def _wait_until_ready(home: LabHome, plan: Plan, supervisor: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(home: LabHome, plan: Plan, supervisor: int) -> None:
     deadline = time.monotonic() + _READY_S
     names = list(commands(plan, home))
     while True:
@@ -309,7 +300,7 @@ def _wait_until_ready(home: LabHome, plan: Plan, supervisor: subprocess.Popen[by
         if all(part.state == "ready" for part in parts):
             return
         ended = [part for part in parts if part.state.startswith("exited")]
-        if supervisor.poll() is not None:
+        if has_ended(supervisor):
             raise LabError("the lab's supervisor ended", hint=_tail(home, "supervisor"))
         if ended:
             raise LabError(f"{ended[0].name} {ended[0].state}", hint=_tail(home, ended[0].name))
@@ -333,6 +324,7 @@ def _stop(home: LabHome) -> bool:
     ran = is_running(me.get("pid", 0), me.get("start", ""))
     if ran:
         end([(me["pid"], me["start"])], grace=10.0)
+        has_ended(me["pid"])
     return _end_leftovers(home, state) or ran
 
 

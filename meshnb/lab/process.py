@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import ipaddress
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -52,6 +54,33 @@ def end(pids: Iterable[tuple[int, str]], *, grace: float = 3.0) -> None:
             time.sleep(0.02)
 
 
+def start_detached(argv: list[str], *, log: Path) -> int:
+    """Start a process in a session of its own, so that ctrl-C in the terminal is not for it.
+
+    Args:
+        argv: program and arguments.
+        log: where its output is appended.
+
+    Returns:
+        Its process id.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended; if it was a child of this one, it is taken off the process table."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return not start_time(pid)
+
+
 def die_with_parent() -> Callable[[], None]:
     """A function for a child to call before it becomes another program: it then dies when its parent does.
 
@@ -88,27 +117,50 @@ def is_free(address: str, port: int) -> str:
 
 def owner(address: str, port: int) -> str:
     """Which process listens at an address, as `NAME (pid N)`; empty if that cannot be seen."""
-    wanted = {listener for listener in listening_inodes() if listener[1:] in ((address, port), ("0.0.0.0", port))}
+    wanted = {
+        listener
+        for listener in listening_inodes()
+        if listener[1:] in ((address, port), ("0.0.0.0", port), ("::", port))
+    }
     inodes = {f"socket:[{inode}]" for inode, _, _ in wanted}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            links = {str(entry.readlink()) for entry in (folder / "fd").iterdir()}
-            if links & inodes:
-                return f"{(folder / 'comm').read_text().strip()} (pid {folder.name})"
-        except OSError:
-            continue
+        if inodes & open_files(int(folder.name)):
+            return f"{(folder / 'comm').read_text(encoding='utf-8').strip()} (pid {folder.name})"
     return ""
 
 
-def listening_inodes() -> list[tuple[str, str, int]]:
-    """Socket inode, address and port of everything that listens on IPv4."""
+def open_files(pid: int) -> set[str]:
+    """What a process has open, sockets as `socket:[INODE]`; empty if that may not be seen."""
+    found = set()
     try:
-        lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                # it may be closed by now
+                found.add(str(entry.readlink()))
     except OSError:
-        return []
-    found = []
-    for fields in (line.split() for line in lines):
-        if fields[3] == "0A":
-            raw, _, port = fields[1].partition(":")
-            found.append((fields[9], socket.inet_ntoa(bytes.fromhex(raw)[::-1]), int(port, 16)))
+        pass
     return found
+
+
+def listening_inodes() -> list[tuple[str, str, int]]:
+    """Socket inode, address and port of everything that listens; IPv4 addresses as such also where mapped into IPv6."""
+    found = []
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for fields in (line.split() for line in lines):
+            if fields[3] == "0A":
+                raw, _, port = fields[1].partition(":")
+                found.append((fields[9], _address(bytes.fromhex(raw)), int(port, 16)))
+    return found
+
+
+def _address(raw: bytes) -> str:
+    # the kernel prints each word of four bytes in the order of this machine
+    data = b"".join(
+        raw[i : i + 4][::-1] if sys.byteorder == "little" else raw[i : i + 4] for i in range(0, len(raw), 4)
+    )
+    address = ipaddress.ip_address(data)
+    return str(getattr(address, "ipv4_mapped", None) or address)

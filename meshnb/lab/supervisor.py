@@ -85,6 +85,8 @@ class Supervisor:
         """Until told to stop."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self.stop.set())
+        # not to keep the folder busy from which the lab was started
+        os.chdir(self.home.root)
         try:
             self.record()
             self.start("controlplane")

@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from meshnb.loaders.access_log import read_access_log as read_access_log
     from meshnb.loaders.access_log import scan_access_log as scan_access_log
+    from meshnb.loaders.clusters_admin import read_clusters_admin as read_clusters_admin
     from meshnb.loaders.config_dump import read_config_dump as read_config_dump
     from meshnb.model.finding import Finding as Finding
     from meshnb.model.finding import Findings as Findings
@@ -50,6 +51,7 @@ _PUBLIC = {
     "form": "meshnb.runbook.form",
     "open": "meshnb.runbook.mesh",
     "read_access_log": "meshnb.loaders.access_log",
+    "read_clusters_admin": "meshnb.loaders.clusters_admin",
     "read_config_dump": "meshnb.loaders.config_dump",
     "runbooks": "meshnb.runbook.library",
     "scan_access_log": "meshnb.loaders.access_log",

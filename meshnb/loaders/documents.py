@@ -98,7 +98,9 @@ def what_is(data: bytes) -> str:
     return "not JSON"
 
 
-def unreadable(error: Exception, data: bytes, *, file: str, base: int = 0, what: str = "") -> FormatError:
+def unreadable(
+    error: Exception, data: bytes, *, file: str, base: int = 0, what: str = "", own: str = "\0"
+) -> FormatError:
     """The error for a document that is not the JSON expected.
 
     Args:
@@ -107,13 +109,18 @@ def unreadable(error: Exception, data: bytes, *, file: str, base: int = 0, what:
         file: how to name it.
         base: where in the document the decoder began.
         what: the part being read, for the text.
+        own: what the reader reads, in the words of `what_is`.
     """
     message = str(error)
     found = _BYTE.search(message)
     position = base + int(found[1]) if found else len(data) if "truncated" in message else base
-    hint = "if Envoy printed it so, report it with this part of the document" if what else "give the answer of /config_dump?include_eds"
+    hint = (
+        "if Envoy printed it so, report it with this part of the document"
+        if what
+        else "give the answer of /config_dump?include_eds"
+    )
     seen = "" if base else what_is(data)
-    if seen:
+    if seen and not seen.startswith(own):
         # a page of another kind is reported as what it is, from its beginning
         message, position, hint = f"this is {seen}", 0, hint_for(seen) or hint
     elif "truncated" in message:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshnb.loaders.proto import AdditionalAddress, Address, Locality, Message, Metadata, Reader
 from meshnb.loaders.sections import Resource
+from meshnb.model.tables.envoy import ENDPOINTS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEALTH = ("UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED")
 """`core.v3.HealthStatus` by number."""
@@ -105,7 +109,7 @@ def _add_group(rows: list[tuple[Any, ...]], group: LocalityLbEndpoints) -> None:
                 one.load_balancing_weight,
                 group.priority,
                 locality or None,
-                group.load_balancing_weight,
+                group.load_balancing_weight or None,
                 *(workload(istio.workload) if istio is not None else _NO_WORKLOAD),
                 match.tls_mode if match is not None and isinstance(match.tls_mode, str) else None,
             )
@@ -128,3 +132,31 @@ def workload(text: object) -> tuple[str | None, ...]:
         return _NO_WORKLOAD
     parts: list[str | None] = [part or None for part in text.split(";")]
     return tuple((parts + [None] * 5)[:5])
+
+
+_FROM_DUMP = (
+    "additional_addresses", "locality_weight", "workload", "workload_namespace", "canonical_service",
+    "canonical_revision", "workload_cluster", "tls_mode", "version_info", "last_updated",
+)  # fmt: skip
+
+
+def join_endpoints(configured: pd.DataFrame, live: pd.DataFrame) -> pd.DataFrame:
+    """One row per endpoint from what the control plane sent and what Envoy says of it now.
+
+    Rows of the `/clusters` page come first, completed by the metadata of the dump; then, with `source` `eds`, those
+    that are in the dump alone.
+
+    Args:
+        configured: endpoints of config dumps.
+        live: endpoints of `/clusters` pages.
+    """
+    import pandas as pd
+
+    if not len(live):
+        return configured
+    key = ["proxy", "cluster", "endpoint"]
+    known = configured[[*key, *_FROM_DUMP]].drop_duplicates(key)
+    joined = live.drop(columns=list(_FROM_DUMP)).merge(known, on=key, how="left")[ENDPOINTS.column_names]
+    marked = configured[key].merge(live[key].drop_duplicates(), on=key, how="left", indicator=True)
+    rest = configured[(marked["_merge"] == "left_only").to_numpy()]
+    return ENDPOINTS.conform(pd.concat([joined, rest], ignore_index=True) if len(rest) else joined)

@@ -1,81 +1,121 @@
-"""What istioctl prints, pasted or saved: `proxy-status` in every layout since 1.5."""
+"""Aligned text as istioctl writes it, and the rules its tables share."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from meshnb.loaders import syncz
-from meshnb.loaders.text_table import decode_text, read_text_table
-from meshnb.model.frame import returns
-from meshnb.model.tables.sync import PROXY_STATUS
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-_NOT_TYPES = ("NAME", "CLUSTER", "ISTIOD", "PILOT", "VERSION", "SUBSCRIBED TYPES")
-_CELL = re.compile(r"(?P<status>[A-Z][A-Z_ ]*[A-Z])\s*(?P<never>\(Never Acknowledged\))?\s*(?:\((?P<rest>[^)]*)\))?")
-_AGE = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+T = TypeVar("T")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NETWORKING = "/apis/networking.istio.io/"
 
 
-@returns(PROXY_STATUS)
-def read_proxy_status(data: bytes | str, *, now: datetime | None = None, file: str = "") -> pd.DataFrame:
-    r"""What `istioctl proxy-status` printed: the table of any release, or its JSON or YAML.
-
-    Since 1.27 the plain table names the subscribed types alone; `status` is missing there, and `-v 1` or `-o json`
-    show it.
-
-    Args:
-        data: text, JSON or YAML.
-        now: when it was printed; turns ages into times.
-        file: how to name it in an error.
-
-    Raises:
-        FormatError: not what `istioctl proxy-status` prints.
+def aligned(header: Sequence[str], rows: Iterable[Sequence[object]], *, padding: int = 5) -> str:
+    """Rows under a header, columns padded by spaces; the last one is not.
 
     Example:
-        >>> text = "NAME    CDS    LDS    ISTIOD    VERSION\na.b    SYNCED    STALE    istiod-1    1.17.8"
-        >>> read_proxy_status(text)[["proxy", "type", "status"]].values.tolist()
-        [['a.b', 'CDS', 'SYNCED'], ['a.b', 'LDS', 'STALE']]
+        >>> print(aligned(["NAME", "TYPE"], [["a", 1]], padding=1), end="")
+        NAME TYPE
+        a    1
     """
-    text = decode_text(data)
-    if not re.search(r"^\s*NAME\s", text, re.MULTILINE):
-        return syncz.read_syncz(text, now=now, file=file)
-    rows = read_text_table(text, first="NAME", file=file, hint="save it with: istioctl proxy-status > FILE")
-    return PROXY_STATUS.rows(made for row in rows for made in _proxy(row, now))
+    lines = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) + padding for column in zip(*lines, strict=True)]
+    widths[-1] = 0
+    return "".join(
+        "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + "\n" for line in lines
+    )
 
 
-def _proxy(row: dict[str, str], now: datetime | None) -> list[dict[str, Any]]:
-    common = {
-        "proxy": row["NAME"],
-        "cluster": row.get("CLUSTER") or None,
-        "istiod": row.get("ISTIOD") or row.get("PILOT") or None,
-        "version": row.get("VERSION") or None,
-    }
-    if "SUBSCRIBED TYPES" in row:
-        # `4 (CDS,LDS,EDS,RDS)`: which types, not how they are
-        types = re.findall(r"[\w./]+", row["SUBSCRIBED TYPES"].partition("(")[2])
-        return [{**common, "type": name, "type_url": _url(name)} for name in types]
-    cells = {name: text for name, text in row.items() if name not in _NOT_TYPES and text}
-    return [{**common, "type": name, "type_url": _url(name), **_cell(text, now)} for name, text in cells.items()]
+def cluster_parts(name: str) -> tuple[str, int, str, str] | None:
+    """Direction, port, subset and host as istioctl cuts them; `None` for a name it prints whole."""
+    if len(name.split("|")) < 4:
+        return None
+    direction, port, subset, host = name.split("|", 3)
+    return direction, int(port) if _INTEGER.fullmatch(port) else 0, subset, "" if "|" in host else host
 
 
-def _url(name: str) -> str | None:
-    return name if "/" in name else syncz.URL.get(name)
+def cluster_key(name: str) -> tuple[str, str, int, str]:
+    """What istioctl sorts clusters by."""
+    direction, port, subset, host = cluster_parts(name) or ("", 0, "", name)
+    return host, subset, port, direction
 
 
-def _cell(text: str, now: datetime | None) -> dict[str, Any]:
-    match = _CELL.fullmatch(text.strip())
-    if match is None:
-        return {"status": text}
-    status = match["status"].replace("_", " ")
-    parts = _AGE.findall(match["rest"] or "")
-    age = sum(float(number) * _SECONDS[unit] for number, unit in parts) if parts else None
-    return {
-        "status": status,
-        "never_acknowledged": bool(match["never"]) if status == "STALE" else None,
-        "age_s": age,
-        "last_updated": now - timedelta(seconds=age) if now and age is not None else None,
-    }
+def object_text(path: str | None) -> str:
+    """The Istio object of a metadata path as `NAME.NAMESPACE`, in istioctl's way: whatever its kind is."""
+    if not path:
+        return ""
+    if not path.startswith(_NETWORKING):
+        return "<unknown>"
+    pieces = path.split("/")
+    return f"{pieces[7]}.{pieces[5]}" if len(pieces) == 8 else ""
+
+
+def domains_text(domains: Sequence[str]) -> str:
+    """The domains of a virtual host, shortened as istioctl does.
+
+    Example:
+        >>> domains_text(["a", "a:80", "a.b", "a.b.svc", "a.b.svc.cluster.local"])
+        'a, a.b'
+        >>> domains_text(["x", "y", "z"])
+        'x, y + 1 more...'
+    """
+    if len(domains) < 2:
+        return "".join(domains)
+    kept = [d for d in domains if ":" not in d or (d.count(":") > 2 and d.endswith("]"))]
+    names = set(kept)
+    kept = [d for d in kept if not any(d.endswith(end) and d.removesuffix(end) in names for end in _ENDS)]
+    more = f" + {len(kept) - 2} more..." if len(kept) > 2 else ""
+    return ", ".join(kept[:2]) + more
+
+
+_ENDS = (".svc.cluster.local", ".svc")
+
+
+def insertion_sorted(items: Iterable[T], less: Callable[[T, T], bool]) -> list[T]:
+    """Sorted by an order that need not be consistent, in the way Go sorts up to a dozen items."""
+    done: list[T] = []
+    for item in items:
+        at = len(done)
+        while at and less(item, done[at - 1]):
+            at -= 1
+        done.insert(at, item)
+    return done
+
+
+def numeric_less(a: str, b: str) -> bool:
+    """Whether a name goes before another: only if both are numbers."""
+    return bool(_INTEGER.fullmatch(a) and _INTEGER.fullmatch(b)) and int(a) < int(b)
+
+
+def camel_json(value: Any, *, inside: str = "") -> Any:
+    """A message with proto3 JSON names; names of extensions and what stands in a Struct stay as they are."""
+    if isinstance(value, list):
+        return [camel_json(one, inside=inside) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if inside == "struct":
+        # Go writes the keys of a map in order
+        return {key: camel_json(value[key], inside="struct") for key in sorted(value)}
+    result = {}
+    for key, one in value.items():
+        is_map = inside == "map"
+        name = key if is_map or not re.fullmatch(r"[a-z][a-z0-9_]*", key) else _camel(key)
+        result[name] = camel_json(one, inside="struct" if is_map and one else _inside(name, one))
+    return dict(sorted(result.items())) if inside == "map" else result
+
+
+def _camel(key: str) -> str:
+    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), key)
+
+
+def _inside(name: str, value: Any) -> str:
+    if name == "filterMetadata":
+        return "map"
+    if (
+        name == "metadata"
+        and isinstance(value, dict)
+        and not {"filter_metadata", "filterMetadata", "typed_filter_metadata"} & value.keys()
+    ):
+        return "struct"  # of a node or a build version
+    return "struct" if name in ("keyValues", "jsonFormat") else ""

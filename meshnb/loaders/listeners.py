@@ -106,9 +106,9 @@ class TcpProxy(Message):
 
 
 read_listener = Reader(Listener)
-_read_match = Reader(FilterChainMatch)
-_read_hcm = Reader(HttpConnectionManager)
-_read_tcp = Reader(TcpProxy)
+read_chain_match = Reader(FilterChainMatch)
+read_hcm = Reader(HttpConnectionManager)
+read_tcp_proxy = Reader(TcpProxy)
 
 # what Istio's lists of application protocols mean, as istioctl words them
 _APPLICATION_PROTOCOLS = {
@@ -154,7 +154,7 @@ def listener_rows(resource: Resource) -> Iterator[dict[str, Any]]:
 
 def _chain(chain: FilterChain) -> dict[str, Any]:
     raw = chain.filter_chain_match
-    match = _read_match(raw) if raw is not EMPTY else FilterChainMatch()
+    match = read_chain_match(raw) if raw is not EMPTY else FilterChainMatch()
     return {
         "chain": chain.name or None,
         "match": chain_match_text(match),
@@ -209,11 +209,11 @@ def _destinations(chain: FilterChain) -> Iterator[dict[str, Any]]:
     """One row of destination columns, more for weighted clusters of a TCP proxy."""
     for one in chain.filters:
         if one.name in HCM:
-            hcm = _read_hcm.maybe(one.any_config) or HttpConnectionManager()
+            hcm = read_hcm.maybe(one.any_config) or HttpConnectionManager()
             yield _http(hcm)
             return
         if one.name in TCP_PROXY:
-            yield from _tcp(_read_tcp.maybe(one.any_config) or TcpProxy())
+            yield from _tcp(read_tcp_proxy.maybe(one.any_config) or TcpProxy())
             return
     yield {"destination": "Non-HTTP/Non-TCP"}
 

@@ -6,6 +6,8 @@ Envoy prints `snake_case` keys, istiod and other proto3 printers `camelCase`. Fi
 
 from __future__ import annotations
 
+import functools
+import re
 import types
 import typing
 from typing import Any, Generic, TypeVar, get_args, get_origin
@@ -38,14 +40,26 @@ class Reader(Generic[T]):
     def __init__(self, message: type[T]) -> None:
         self.message = message
         # a camelCase key of the top level, met while reading snake_case, tells that the style is the other one
-        marks = [
-            field.name for field in msgspec.structs.fields(message) if camel(field.encode_name) != field.encode_name
-        ]
-        self._marks = tuple(f"camel_{name}" for name in marks)
-        fields = [(f"camel_{name}", msgspec.Raw, msgspec.field(name=camel(name), default=EMPTY)) for name in marks]
+        names = [one.name for one in msgspec.structs.fields(message) if camel(one.encode_name) != one.encode_name]
+        self._marks = tuple(f"camel_{name}" for name in names)
+        self._telling = tuple((one.name, one.default) for one in msgspec.structs.fields(message) if one.name in names)
+        fields = [(f"camel_{name}", msgspec.Raw, msgspec.field(name=camel(name), default=EMPTY)) for name in names]
         marked = msgspec.defstruct(message.__name__, fields, bases=(message,), gc=False)
         self._snake: msgspec.json.Decoder[Any] = msgspec.json.Decoder(marked, strict=False)
-        self._camel: msgspec.json.Decoder[Any] | None = None
+
+    @functools.cached_property
+    def _camel(self) -> msgspec.json.Decoder[Any]:
+        return msgspec.json.Decoder(_twin(self.message, {}), strict=False)
+
+    @functools.cached_property
+    def _camel_key(self) -> re.Pattern[bytes]:
+        """Any key below that is written in camelCase."""
+        made: dict[type, type] = {}
+        _twin(self.message, made)
+        keys = {
+            camel(one.encode_name) for kind in made for one in msgspec.structs.fields(kind) if "_" in one.encode_name
+        }
+        return re.compile(rb'"(?:%s)"\s*:' % "|".join(sorted(keys)).encode())
 
     def __call__(self, raw: msgspec.Raw | bytes) -> T:
         """The message.
@@ -56,9 +70,14 @@ class Reader(Generic[T]):
         value: T = self._snake.decode(raw)
         for mark in self._marks:
             if getattr(value, mark) is not EMPTY:
-                if self._camel is None:
-                    self._camel = msgspec.json.Decoder(_twin(self.message, {}), strict=False)
                 return typing.cast(T, self._camel.decode(raw))
+        for name, default in self._telling:
+            found = getattr(value, name)
+            if found is not default and found != []:
+                return value
+        # nothing at the top level tells the style, so look at what is below
+        if self._camel_key.search(raw if isinstance(raw, bytes) else memoryview(raw)):
+            return typing.cast(T, self._camel.decode(raw))
         return value
 
     def maybe(self, raw: msgspec.Raw) -> T | None:

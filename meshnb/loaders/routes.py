@@ -258,15 +258,15 @@ def match_text(match: RouteMatch) -> str:
         '/items*'
     """
     parts = []
-    if match.prefix is not None:
+    if match.prefix:
         parts.append(f"{match.prefix}*")
-    if match.path_separated_prefix is not None:
+    if match.path_separated_prefix:
         parts.append(f"PathPrefix:{match.path_separated_prefix}")
-    if match.path is not None:
+    if match.path:
         parts.append(match.path)
     if match.safe_regex is not None:
         parts.append(f"regex {match.safe_regex.regex}")
-    if match.regex is not None:
+    if match.regex:
         parts.append(f"regex {match.regex}")
     return " ".join(parts)
 

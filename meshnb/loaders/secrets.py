@@ -59,7 +59,8 @@ def secret_sources(secret: Secret) -> tuple[str, list[tuple[str | None, DataSour
         return "certificate", [(None, secret.tls_certificate.certificate_chain)]
     context = secret.validation_context
     if context is not None:
-        if context.trusted_ca is not None or context.custom_validator_config is None:
+        # beside a SPIFFE bundle Envoy prints an empty trusted_ca
+        if context.custom_validator_config is None or context.trusted_ca not in (None, DataSource()):
             return "validation", [(None, context.trusted_ca)]
         spiffe = _read_spiffe.maybe(context.custom_validator_config.any_config)
         domains = spiffe.trust_domains if spiffe is not None else []

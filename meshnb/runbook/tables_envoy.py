@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
+from meshnb.loaders.clusters_admin import read_clusters_admin
 from meshnb.loaders.config_dump import ConfigDump, read_config_dump
+from meshnb.loaders.endpoints import join_endpoints
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
 from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
@@ -27,6 +29,7 @@ class EnvoyTables(MeshBase):
         "routes": Needs("config_dump"),
         "clusters": Needs("config_dump"),
         "endpoints": Needs("config_dump"),
+        "live_endpoints": Needs("clusters"),
         "secrets": Needs("config_dump"),
         "ecds": Needs("config_dump"),
         "bootstrap": Needs("config_dump"),
@@ -113,7 +116,9 @@ class EnvoyTables(MeshBase):
     def endpoints(
         self, *, proxy: str = "", cluster: str = "", address: str = "", port: int | None = None, status: str = ""
     ) -> pd.DataFrame:
-        """The endpoints.
+        """The endpoints: what Envoy says of each now (`/clusters`), completed by what istiod sent (EDS).
+
+        An endpoint that is in the config dump alone has `source` `eds` and no counters.
 
         Args:
             proxy: only of this proxy.
@@ -122,8 +127,27 @@ class EnvoyTables(MeshBase):
             port: only with this port.
             status: only with this health status, such as `HEALTHY`.
         """
-        df = self._of_dump("endpoints", ENDPOINTS, ConfigDump.endpoints, proxy)
-        return keep(df, cluster=cluster, address=address, port=port, health_status=status)
+        key = ("endpoints joined", proxy)
+        if key not in self._made:
+            live = ENDPOINTS.empty() if self.absent("live_endpoints") else self.live_endpoints()
+            live = keep(live, proxy=proxy)
+            # a proxy of which only the /clusters page was captured still has endpoints
+            has_dump = bool(self.documents("endpoints", proxy=proxy)) or not len(live)
+            configured = self._of_dump("endpoints", ENDPOINTS, ConfigDump.endpoints, proxy) if has_dump else live[:0]
+            self._made[key] = join_endpoints(configured, live)
+        return keep(self._made[key].copy(deep=False), cluster=cluster, address=address, port=port, health_status=status)
+
+    @returns(ENDPOINTS)
+    def live_endpoints(self, *, proxy: str = "") -> pd.DataFrame:
+        """The endpoints of the `/clusters` pages alone."""
+        return self.each_document(
+            "live_endpoints",
+            ENDPOINTS,
+            lambda document, data: read_clusters_admin(
+                data, name=self.snapshot.source_of(document), proxy=document.proxy
+            ),
+            proxy=proxy,
+        )
 
     @returns(SECRETS)
     def secrets(self, *, proxy: str = "", at: datetime | None = None) -> pd.DataFrame:

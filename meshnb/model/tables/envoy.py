@@ -205,7 +205,9 @@ ENDPOINTS = Frame(
         Column("tls_mode", "string", "istio where the endpoint takes mutual TLS, as labelled."),
         Column("success_rate", "float64", "Success rate seen by outlier detection.", unit="percent"),
         *(Column(name, "int64", f"Envoy's {name} of this endpoint.") for name in COUNTERS),
-        Column("source", "string", "eds (config dump), or clusters (the /clusters page).", nullable=False),
+        Column(
+            "source", "string", "clusters (the /clusters page), or eds: it is in the config dump alone.", nullable=False
+        ),
         *STATUS,
     ),
 )

@@ -1,0 +1,185 @@
+"""The cases where istioctl goes blank or wrong, on one real Envoy that has them all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import meshnb
+from meshnb.errors import FormatError
+from meshnb.loaders.clusters_admin import read_clusters_admin
+
+DATA = Path(__file__).parents[1] / "data" / "envoy"
+ODD = "outbound|80|v1|odd.shop.svc.cluster.local"
+API = "outbound|443||api.example.com"
+
+
+@pytest.fixture(scope="module")
+def dump():
+    return meshnb.read_config_dump(DATA / "odd-config_dump.json")
+
+
+def test_tcp_weighted_clusters_are_rows(dump):
+    listeners = dump.listeners()
+    split = listeners[listeners.chain == "split"]
+    assert split[["cluster", "weight", "total_weight"]].values.tolist() == [[ODD, 30, 100], [API, 70, 100]]
+    assert set(split.idle_timeout_ms) == {60_000}
+
+
+def test_chain_matches_and_destinations(dump):
+    listeners = dump.listeners().drop_duplicates(["listener", "chain"]).set_index("chain")
+    assert listeners.match.to_dict() == {
+        "tcp": "ALL",
+        "split": "SNI: a.example,b.example; Trans: tls; App: TCP TLS",
+        "ranges": "Addr: 10.0.0.0/8,192.168.1.1/32:8443",
+        "hole": "Addr: *:15001",
+        "web": "App: HTTP",
+        "rest": "ALL",
+    }
+    assert listeners.loc["hole", "cluster"] == "BlackHoleCluster"
+    assert listeners.loc["ranges", "destination"] == "PassthroughCluster"
+    assert listeners.loc["web", "cluster"] == "inbound|8080||"
+    assert listeners.loc["rest", "default_chain"]
+    assert listeners.loc["rest", "position"] == 4
+
+
+def test_an_internal_listener_is_one(dump):
+    inside = dump.listeners().set_index("chain").loc["tcp"]
+    assert (inside.listener, inside.internal, inside.port) == ("inside", True, 0)
+    assert inside.isna()["address"]
+
+
+def test_matches_on_headers_methods_and_queries_are_shown(dump):
+    routes = dump.routes()
+    row = routes[routes.route == "by-header"].iloc[0]
+    assert (row.match, row.method, row.action, row.cluster_header) == (
+        "regex .*",
+        "POST",
+        "cluster_header",
+        "x-cluster",
+    )
+    assert [header["name"] for header in json.loads(row.match_headers)] == [":method", "x-user"]
+    assert json.loads(row.match_query)[0]["name"] == "debug"
+    assert row.timeout_ms == 250
+    # the virtual host's policy holds where the route has none
+    assert (row.retry_on, row.num_retries) == ("5xx", 4)
+
+
+def test_every_action_of_a_route(dump):
+    rules = dump.routes().query("route_config == 'rules'")
+    assert rules.action.tolist() == [
+        "cluster_header",
+        "weighted_clusters",
+        "weighted_clusters",
+        "redirect",
+        "direct_response",
+        "cluster",
+        "none",
+    ]
+    assert rules.position.fillna(-1).tolist() == [0, 1, 1, 2, 3, 4, -1]
+    grpc = rules[rules.route == "grpc"].iloc[0]
+    assert (grpc.match, grpc.weight, grpc.total_weight, grpc.timeout_ms) == ("PathPrefix:/svc", 1, 4, 0)
+    assert (grpc.per_try_timeout_ms, grpc.num_retries, list(grpc.retriable_status_codes)) == (100, 2, ["503"])
+    assert list(grpc.mirrors) == ["inbound|8080||"]
+    assert (grpc.virtual_service, grpc.virtual_service_namespace) == ("odd", "shop")
+    last = rules.iloc[5]
+    assert (last.host_rewrite, last.prefix_rewrite, last.idle_timeout_ms) == ("odd", "/x", 5_000)
+    assert (last.timeout_ms, last.max_stream_duration_ms) == (15_000, 9_000)
+    assert rules.iloc[6].require_tls == "ALL"
+    assert rules.iloc[4].direct_response_status == 404
+    assert json.loads(rules.iloc[3].redirect)["path_redirect"] == "/new"
+
+
+def test_s10_32_s10_35_cluster_settings_and_defaults(dump):
+    clusters = dump.clusters().set_index("cluster")
+    odd = clusters.loc[ODD]
+    assert (odd.max_connections, odd.max_pending_requests, odd.max_requests, odd.max_retries) == (10, 1, 20, 2)
+    assert (odd.outlier_consecutive_5xx, odd.outlier_max_ejection_percent) == (3, 100)
+    assert (odd.outlier_interval_ms, odd.outlier_base_ejection_ms) == (1_000, 60_000)
+    assert (odd.health_checks, odd.lb_policy, odd.origin) == (1, "LEAST_REQUEST", "DestinationRule odd.shop")
+    assert (odd.service, odd.service_namespace) == ("odd", "shop")
+    api = clusters.loc[API]
+    assert (api.tls_mode, api.sni, api.protocol) == ("SIMPLE", "api.example.com", "http2")
+    assert list(api.sans) == ["api.example.com", "suffix:.example.com"]
+    assert (api.idle_timeout_ms, api.max_requests_per_connection) == (30_000, 7)
+    assert (api.max_connections, api.max_retries, api.connect_timeout_ms) == (1024, 3, 5_000)
+    assert not api.outlier_detection
+    assert clusters.loc["dynamic_forward_proxy", "type"] == "envoy.clusters.dynamic_forward_proxy"
+    assert clusters.loc["encap", "tls_mode"] == "DISABLE"
+    assert clusters.loc["inbound|8080||", "type"] == "ORIGINAL_DST"
+
+
+def test_endpoints_of_every_address_kind(dump):
+    endpoints = dump.endpoints().set_index("endpoint")
+    assert set(endpoints.index) == {"127.0.0.1:9", "[::1]:9", "unix:///run/odd.sock", "envoy://inside/10.0.0.7:80"}
+    first = endpoints.loc["127.0.0.1:9"]
+    assert (first.weight, first.locality, first.locality_weight) == (5, "eu/eu-1/rack-1", 3)
+    assert (first.workload, first.workload_namespace, first.canonical_revision) == ("odd-v1", "shop", "v1")
+    assert (first.tls_mode, first.hostname) == ("istio", "odd-1")
+    assert endpoints.loc["[::1]:9", "priority"] == 1
+
+
+def test_a_secret_without_certificate_is_a_row(dump):
+    secrets = dump.secrets()
+    assert secrets[["secret", "kind"]].values.tolist() == [["keys", "generic"]]
+    assert secrets.serial.isna().all()
+
+
+def test_s10_36_the_text_page_and_the_json_page_say_the_same():
+    by = ["cluster", "endpoint"]
+    text = read_clusters_admin(DATA / "odd-clusters.txt").sort_values(by, ignore_index=True)
+    page = read_clusters_admin(DATA / "odd-clusters.json").sort_values(by, ignore_index=True)
+    assert len(text) == 4
+    assert text.equals(page)
+    assert text.attrs["skipped_lines"] == 0
+    checked = text.set_index("endpoint")
+    assert list(checked.loc["127.0.0.1:9", "health_flags"]) == ["failed_active_hc"]
+    assert checked.loc["127.0.0.1:9", "active_health_failed"]
+    assert (checked.loc["127.0.0.1:9", "locality"], checked.loc["127.0.0.1:9", "weight"]) == ("eu/eu-1/rack-1", 5)
+
+
+def test_counters_are_read_in_both_key_styles():
+    host = {
+        "address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}},
+        "stats": [{"name": "rq_total", "value": "12345678901"}, {"name": "rq_error"}, {"name": "future_stat"}],
+        "health_status": {"failed_outlier_check": True, "eds_health_status": "HEALTHY"},
+        "success_rate": {"value": 50.5},
+    }
+    camel = {
+        "address": {"socketAddress": {"address": "10.0.0.1", "portValue": 80}},
+        "stats": host["stats"],
+        "healthStatus": {"failedOutlierCheck": True, "edsHealthStatus": "HEALTHY"},
+        "successRate": {"value": 50.5},
+    }
+    snake = read_clusters_admin({"cluster_statuses": [{"name": "a", "host_statuses": [host]}]})
+    assert snake[["rq_total", "rq_error", "outlier_failed", "success_rate"]].values.tolist() == [
+        [12345678901, 0, True, 50.5]
+    ]
+    for page in ({"cluster_statuses": [{"name": "a", "hostStatuses": [camel]}]},
+                 {"clusterStatuses": [{"name": "a", "hostStatuses": [camel]}]}):  # fmt: skip
+        assert read_clusters_admin(page).equals(snake)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b'{"configs": []}', "a config dump"),
+        (b"<html>", "an HTML"),
+        (b"hello\nworld\n", "not JSON"),
+        (b'{"cluster_statuses": [', "cut short"),
+        (b'{"cluster_statuses": [{"name": 5}]}', "Expected"),
+        (b"a::1.2.3.4:80::rq_total::many\n", "not a /clusters page"),
+        (b"[1]", "Expected|not"),
+    ],
+)
+def test_other_documents_are_named(data, says):
+    with pytest.raises(FormatError, match=says) as caught:
+        read_clusters_admin(data, name="page")
+    assert "page" in str(caught.value)
+
+
+def test_foreign_lines_are_counted():
+    page = b"Defaulted container istio-proxy\n" + (DATA / "odd-clusters.txt").read_bytes()
+    assert read_clusters_admin(page).attrs["skipped_lines"] == 1

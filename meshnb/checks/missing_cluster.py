@@ -152,7 +152,7 @@ def _finding(
 def _summary(case: _Case, failed: int, total: int) -> str:
     what = f"subset{'s' if len(case.subsets) > 1 else ''} {', '.join(case.subsets)} of " if case.subsets else ""
     where = ", ".join(case.proxies[:3]) + (f" and {len(case.proxies) - 3} more" if len(case.proxies) > 3 else "")
-    text = f"{case.subject} routes to {what}{case.host} port {case.port}, which {where} has no cluster for"
+    text = f"Routes to {what}{case.host} port {case.port}, which {where} has no cluster for"
     if total:
         return f"{text}; {failed} of {total} requests ({failed / total:.0%}) failed with 503 NC."
     return f"{text}."

@@ -143,11 +143,11 @@ def _summary(case: _Case, guilty: pd.Series | None, observed: str, timeout: floa
     total = f"{len(case.late)} of {len(case.requests)} requests to {case.host} ({case.share:.0%})"
     if guilty is None:
         return f"{total} were cut off by {limit} (504 UT after {observed}), on all replicas alike or too few to tell."
-    who = guilty.pod if isinstance(guilty.pod, str) else guilty.upstream_host
-    version = f" (version {guilty.version})" if isinstance(guilty.version, str) else ""
+    version = f"Version {guilty.version}" if isinstance(guilty.version, str) else "The replica"
+    cut = f"{guilty.timeouts} of its {guilty.requests} requests were cut off by {limit} (504 UT after {observed})"
     return (
-        f"{who}{version} is slow: {guilty.timeouts} of its {guilty.requests} requests were cut off by {limit} "
-        f"(504 UT after {observed}). That is {guilty.timeouts} of {len(case.late)} timeouts; {total} failed in all."
+        f"{version} at {guilty.upstream_host} is slow: {cut}. "
+        f"That is {guilty.timeouts} of {len(case.late)} timeouts; {total} failed in all."
     )
 
 

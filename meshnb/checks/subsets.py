@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -34,7 +34,7 @@ def labels_for(subset: str, pods: Sequence[Mapping[str, str]]) -> dict[str, str]
         {}
     """
     pairs = sorted({pair for labels in pods for pair in labels.items()})
-    forms = (
+    forms: tuple[Callable[[str, str], bool], ...] = (
         lambda key, value: subset == f"{key}-{value}",
         lambda key, value: key.rpartition("/")[2] == "version" and subset == value,
         lambda key, value: subset == value,
@@ -78,9 +78,9 @@ def define_subsets(
     note = f"No label of a running pod fits subset {', '.join(unknown)}: name its labels by hand." if unknown else ""
     existing = _existing(host, destination_rules)
     if existing:
-        patch = [{"op": "add", "path": "/spec/subsets/-", "value": subset} for subset in derived]
-        if not existing["has_subsets"]:
-            patch = [{"op": "add", "path": "/spec/subsets", "value": derived}]
+        patch: list[dict[str, Any]] = [{"op": "add", "path": "/spec/subsets", "value": derived}]
+        if existing["has_subsets"]:
+            patch = [{"op": "add", "path": "/spec/subsets/-", "value": subset} for subset in derived]
         command = (
             f"kubectl -n {existing['namespace']} patch destinationrule {existing['name']} --type json "
             f"-p '{json.dumps(patch)}'"

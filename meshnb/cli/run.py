@@ -70,6 +70,8 @@ def summary(result: RunResult) -> str:
     lines = [f"{result.notebook.stem}: {headline}"]
     lines += [_told(finding) for finding in result.findings if finding.status != "pass"]
     lines += [f"report    {result.html}", f"notebook  {result.notebook}", f"findings  {result.findings_file}"]
+    if result.fix_file:
+        lines.append(f"fix       {result.fix_file} (kubectl apply -f, or meshnb lab apply)")
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from meshnb import __version__, errors
 from meshnb.errors import MeshnbError, MissingExtra, RunError
-from meshnb.model.finding import Severity
+from meshnb.model.finding import Findings, Severity, Status
 from meshnb.report.clean import clean
 from meshnb.report.html import to_html
 from meshnb.report.record import RUN_VERSION, Record, load, record_of
@@ -35,6 +35,7 @@ class RunResult:
         notebook: the executed notebook.
         html: the report, one file.
         findings_file: the findings as JSON.
+        fix_file: the YAML that repairs what fails, if a finding has any.
         findings: the verdict.
         threshold: severity from which on a failing finding counts.
         error: what a cell raised, if the runbook crashed.
@@ -43,6 +44,7 @@ class RunResult:
     notebook: Path
     html: Path
     findings_file: Path
+    fix_file: Path | None
     findings: FindingList
     threshold: Severity
     error: MeshnbError | None = None
@@ -67,7 +69,7 @@ def run(
     Args:
         name: a runbook, or the path of a notebook.
         parameters: values by name; texts are converted by annotation.
-        out: folder for `NAME.ipynb`, `NAME.html` and `findings.json`.
+        out: folder for `NAME.ipynb`, `NAME.html`, `findings.json` and, if a finding has YAML to apply, `fix.yaml`.
         fail_on: severity from which on a failing finding makes the exit code 79.
 
     Raises:
@@ -128,10 +130,13 @@ def _write(notebook: Any, record: Record, out: Path, threshold: Severity) -> Run
     import nbformat
 
     out.mkdir(parents=True, exist_ok=True)
+    fixes = fix_yaml(record.findings)
+    (out / "fix.yaml").unlink(missing_ok=True)  # of an earlier run into the same folder
     result = RunResult(
         notebook=out / f"{record.name}.ipynb",
         html=out / f"{record.name}.html",
         findings_file=out / "findings.json",
+        fix_file=out / "fix.yaml" if fixes else None,
         findings=record.findings,
         threshold=threshold,
         error=error_of(record),
@@ -139,7 +144,21 @@ def _write(notebook: Any, record: Record, out: Path, threshold: Severity) -> Run
     write(result.notebook, nbformat.writes(notebook) + "\n")
     write(result.findings_file, record.findings.to_json() + "\n")
     write(result.html, to_html(notebook, name=record.name))
+    if result.fix_file:
+        write(result.fix_file, fixes)
     return result
+
+
+def fix_yaml(findings: Findings) -> str:
+    """The YAML that repairs what fails, one document per fix, each under a comment that names its finding."""
+    failing = [finding for finding in findings if finding.status is Status.FAIL]
+    documents = [
+        f"# {finding.code} {finding.subject}\n{fix.text.strip()}\n"
+        for finding in failing
+        for fix in finding.fix[:1]
+        if fix.kind == "yaml"
+    ]
+    return "---\n".join(dict.fromkeys(documents))
 
 
 def write(path: Path, text: str) -> None:

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     from meshnb.views.tables import Facts
 
-OVERVIEW_MEDIA = "application/vnd.meshnb.overview+json"
-"""Media type under which a notebook keeps what was looked at, for the head of the report."""
-
 
 def open(source: str | Path, *, namespace: str = "", window: str | Window = "") -> Mesh:
     """Open a mesh to look at.
@@ -109,12 +106,11 @@ class Mesh(RequestViews, ComponentViews, ControlPlaneTables):
             "window": str(self.window or "all that was captured"),
             "namespace": self.namespace or "all",
             "versions": versions or "not known",
-            "proxies": ", ".join(self.proxies) or "none",
-            "documents": f"{len(self.snapshot.documents())}, {len(failed)} could not be captured",
+            "proxies": f"{len(self.proxies)}, with {len(self.snapshot.documents())} documents",
         }
         shown |= {"not captured": "; ".join(failed)} if failed else {}
         shown |= {"notes": " ".join(manifest.notes)} if manifest.notes else {}
-        return facts(shown, title="What is looked at", record={OVERVIEW_MEDIA: shown})
+        return facts(shown, title="What is looked at", source=True)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name, as listed in `tables`.

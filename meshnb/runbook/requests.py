@@ -208,14 +208,16 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         log = log[log.upstream_host.notna()]
         names = {row.upstream_host: row.pod for row in self.upstream_hosts(host).df.itertuples()}
         log = log.assign(pod=[names.get(h) or h for h in log.upstream_host], outcome=_outcome(log))
-        timeouts = sorted(self.timeouts(host).df.timeout_ms.dropna().unique())
+        timeouts = sorted(value for value in self.timeouts(host).df.timeout_ms.dropna().unique() if value > 0)
         return durations(
             log,
             value="duration_ms",
             group="pod",
             color="outcome",
             title="Duration of each request by the pod that took it",
-            marks={f"timeout {value:g} ms": float(value) for value in timeouts if value > 0},
+            marks={"timeout": float(timeouts[0])}
+            if len(timeouts) == 1
+            else {f"timeout {i}": float(t) for i, t in enumerate(timeouts, 1)},
         )
 
     def timeouts(self, host: str = "") -> Table:

@@ -9,7 +9,7 @@ from meshnb.errors import FormatError, NotFound
 from meshnb.loaders.access_log import scan_access_log
 from meshnb.loaders.access_log_lines import LogFile
 from meshnb.model.frame import Frame, returns
-from meshnb.model.tables.logs import ACCESS_LOG, RESPONSE_FLAGS, SKIPPED_LINES
+from meshnb.model.tables.logs import ACCESS_LOG, DEBUG_LOG, LOG_LEVELS, RESPONSE_FLAGS, SKIPPED_LINES, STORY
 from meshnb.runbook.base import MeshBase, Needs
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ class LogTables(MeshBase):
         "access_log": Needs("proxy_log"),
         "skipped_lines": Needs("proxy_log"),
         "response_flags": Needs("proxy_log"),
+        "debug_log": Needs("proxy_log"),
+        "log_levels": Needs("logging"),
     }
 
     @returns(ACCESS_LOG)
@@ -73,26 +75,85 @@ class LogTables(MeshBase):
 
         return count_flags(self.access_log(proxy)["flags"])
 
+    @returns(DEBUG_LOG)
+    def debug_log(self, proxy: str = "") -> pd.DataFrame:
+        """Records of Envoy's own log in the proxies' logs, at whatever level was set.
+
+        Args:
+            proxy: `POD.NAMESPACE`.
+
+        Raises:
+            NotFound: the snapshot holds no log of this proxy.
+        """
+        from meshnb.loaders.debug_log import read_debug_log
+
+        files = self._log_files(proxy)
+        if ("debug_log", proxy) not in self._made:
+            self._made["debug_log", proxy] = read_debug_log(files) if files else DEBUG_LOG.empty()
+        return self._made["debug_log", proxy].copy(deep=False)
+
+    @returns(STORY)
+    def story(self, request_id: str = "", *, connection: int | None = None, stream: str = "") -> pd.DataFrame:
+        """One request's life through all proxies that logged it at debug level; see `meshnb.envoy.debug_story.story`.
+
+        Args:
+            request_id: x-request-id of the request.
+            connection: number of a connection instead.
+            stream: number of a stream instead.
+
+        Raises:
+            NotFound: no log mentions it.
+        """
+        from meshnb.envoy.debug_story import story
+
+        return story(self.debug_log(), request_id=request_id, connection=connection, stream=stream)
+
+    @returns(LOG_LEVELS)
+    def log_levels(self, proxy: str = "") -> pd.DataFrame:
+        """Levels of the proxies' loggers.
+
+        Args:
+            proxy: `POD.NAMESPACE`.
+
+        Raises:
+            NotFound: the snapshot does not hold them for this proxy.
+        """
+        from meshnb.loaders.debug_log import read_log_levels
+
+        return self.each_document(
+            "log_levels",
+            LOG_LEVELS,
+            lambda document, data: LOG_LEVELS.rows(
+                read_log_levels(data.decode(errors="replace"), proxy=document.proxy)
+            ),
+            proxy=proxy,
+        )
+
     def _logs(self, proxy: str, table: str, frame: Frame) -> pd.DataFrame:
         """One of the two tables that reading the logs makes; both are kept."""
-        documents = self.documents("access_log", proxy=proxy)
-        if proxy and not documents:
-            known = sorted({d.proxy for d in self.documents("access_log")})
-            raise NotFound(f"no access log of proxy {proxy!r}", hint=f"proxies: {', '.join(known) or 'none'}")
+        files = self._log_files(proxy)
+        if not files:
+            return frame.empty()
         if (table, proxy) not in self._made:
-            files = []
-            for document in documents:
-                try:
-                    path = self.snapshot.path(document)
-                    files.append(LogFile(path, self.snapshot.source_of(document), document.proxy))
-                except FormatError as error:
-                    self._unreadable[document.path] = error.message
-            if not files:
-                return frame.empty()
             log = scan_access_log(files).filter(self._in_window())
             self._made["access_log", proxy] = log.to_pandas()
             self._made["skipped_lines", proxy] = log.skipped
         return self._made[table, proxy].copy(deep=False)
+
+    def _log_files(self, proxy: str) -> list[LogFile]:
+        """Logs of the proxies that are there; those that are not are kept in `gaps`."""
+        documents = self.documents("access_log", proxy=proxy)
+        if proxy and not documents:
+            known = sorted({d.proxy for d in self.documents("access_log")})
+            raise NotFound(f"no access log of proxy {proxy!r}", hint=f"proxies: {', '.join(known) or 'none'}")
+        files = []
+        for document in documents:
+            try:
+                path = self.snapshot.path(document)
+                files.append(LogFile(path, self.snapshot.source_of(document), document.proxy))
+            except FormatError as error:
+                self._unreadable[document.path] = error.message
+        return files
 
     def _in_window(self) -> str:
         if self.window is None:

@@ -72,3 +72,56 @@ RESPONSE_FLAGS = Frame(
     ),
     key=("flag",),
 )
+
+DEBUG_LOG = Frame(
+    "debug_log",
+    "One row per record of Envoy's application log; a record may span several lines.",
+    (
+        Column("proxy", "string", "Proxy that wrote it, `POD.NAMESPACE`."),
+        Column("time", "timestamp", "When it was written."),
+        Column("level", "string", "trace, debug, info, warning, error or critical.", nullable=False),
+        Column("component", "string", "Logger: http, router, connection, pool …", nullable=False),
+        Column("source", "string", "Source file of Envoy that wrote it."),
+        Column("source_line", "int64", "Line in it."),
+        Column("connection", "int64", "Connection it is about, as marked in the record."),
+        Column("stream", "string", "Stream (request) it is about, as marked in the record."),
+        Column("upstream_connection", "int64", "Connection to the upstream that the record attaches to `connection`."),
+        Column("message", "string", "What it says, without header lines.", nullable=False),
+        Column("headers", "json", "Headers printed with it, as a list of pairs."),
+        Column("request_id", "string", "x-request-id, if it is among the headers."),
+        Column("thread", "int64", "Thread that wrote it."),
+        Column("file", "string", "File it stands in.", nullable=False),
+        Column("line", "int64", "Number of its first line, from 1.", nullable=False),
+    ),
+    key=("file", "line"),
+)
+
+STORY = Frame(
+    "story",
+    "One row per step in the life of one request, in order of time.",
+    (
+        Column("time", "timestamp", "When."),
+        Column("offset_ms", "float64", "Since the first step.", unit="ms"),
+        Column("proxy", "string", "Where."),
+        Column("side", "string", "On which connection: downstream (from the client) or upstream.", nullable=False),
+        Column("connection", "int64", "Connection."),
+        Column("stream", "string", "Stream."),
+        Column("component", "string", "Logger.", nullable=False),
+        Column("message", "string", "What Envoy wrote.", nullable=False),
+        Column("meaning", "string", "What that means; missing where the message says it itself."),
+        Column("file", "string", "File the record stands in.", nullable=False),
+        Column("line", "int64", "Line in it.", nullable=False),
+    ),
+    key=("file", "line"),
+)
+
+LOG_LEVELS = Frame(
+    "log_levels",
+    "One row per logger of a proxy.",
+    (
+        Column("proxy", "string", "Proxy, `POD.NAMESPACE`."),
+        Column("logger", "string", "Name of the logger.", nullable=False),
+        Column("level", "string", "trace, debug, info, warning, error, critical or off.", nullable=False),
+    ),
+    key=("proxy", "logger"),
+)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_envoy import EnvoyTables
+from meshnb.runbook.tables_istiod import IstiodTables
 from meshnb.runbook.tables_logs import LogTables
 from meshnb.runbook.tables_objects import ObjectTables
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from meshnb.views.tables import Table
 
 
-class ComponentViews(EnvoyTables, LogTables, ObjectTables, ComponentTables):
+class ComponentViews(EnvoyTables, LogTables, ObjectTables, ComponentTables, IstiodTables):
     """Whether the parts of the mesh are up to date, complete and set up as they should be."""
 
     def sync_matrix(self) -> Table:

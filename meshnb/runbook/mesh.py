@@ -17,6 +17,7 @@ from meshnb.runbook.requests import RequestViews
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_control_plane import ControlPlaneTables
 from meshnb.runbook.tables_envoy import EnvoyTables
+from meshnb.runbook.tables_istiod import IstiodTables
 from meshnb.runbook.tables_logs import LogTables
 from meshnb.runbook.tables_objects import ObjectTables
 from meshnb.sources.snapshot import Snapshot
@@ -74,6 +75,7 @@ class Mesh(RequestViews, ComponentViews, ControlPlaneTables):
         **LogTables.TABLES,
         **ObjectTables.TABLES,
         **ComponentTables.TABLES,
+        **IstiodTables.TABLES,
         **ControlPlaneTables.TABLES,
     }
 

@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshnb.loaders.proxy_status_text import read_proxy_status
 from meshnb.loaders.objects import decode_objects
 from meshnb.loaders.pod_settings import istiods_table, proxy_metadata_table
 from meshnb.loaders.ports import read_ports
 from meshnb.loaders.probes import probes_table
+from meshnb.loaders.proxy_status_text import read_proxy_status
 from meshnb.model import debug_endpoints
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
 from meshnb.model.tables import components
 from meshnb.model.tables.sync import DEBUG_ENDPOINTS, PROXY_STATUS
 from meshnb.runbook.base import MeshBase, Needs
+from meshnb.runbook.tables_istiod import pod_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,8 +120,3 @@ def _debug_endpoint(document: Document) -> dict[str, Any]:
         "removed": known.removed or None if known else None,
         "document": document.path,
     }
-
-
-def pod_of(document: Document) -> str:
-    """The pod of a document's folder, `istiod/POD.NAMESPACE/debug/NAME.json`."""
-    return document.path.split("/")[1].rpartition(".")[0]

@@ -194,8 +194,8 @@ def rewritten(probes: pd.DataFrame, pods: pd.DataFrame) -> Iterator[Finding]:
             Severity.WARNING,
             Subject("Pod", pod, namespace),
             f"Probes of container {container} ask the application itself: {', '.join(rows.probe)}.",
-            cause="They were not rewritten (sidecar.istio.io/rewriteAppHTTPProbers, or the container came later). With strict "
-            "mutual TLS the kubelet, which has no certificate, is refused: the pod is restarted or never ready.",
+            cause="They were not rewritten (sidecar.istio.io/rewriteAppHTTPProbers, or the container came later). With "
+            "strict mutual TLS the kubelet, which has no certificate, is refused: the pod is restarted or never ready.",
             evidence=(Evidence.of("The probes.", rows, source="mesh.probes()"),),
             fix=(
                 Fix(

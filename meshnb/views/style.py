@@ -10,69 +10,15 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
+from importlib.resources import files
 from typing import Any
 
-CSS = """
-.meshnb{color-scheme:light dark;--fg:light-dark(#1c2128,#e6e9ee);--dim:light-dark(#5b6470,#a0a9b5);
---line:light-dark(#dce0e5,#363d47);--soft:light-dark(#f5f6f8,#1d232b);--link:light-dark(#0b5cad,#7ab8ff);
---fail:light-dark(#b3261e,#ff8f87);--warn:light-dark(#8a5300,#f0b35a);--info:light-dark(#0b5cad,#7ab8ff);
---pass:light-dark(#1b6e3c,#6fcf8e);--unknown:light-dark(#6b4aa0,#c4a7f0);
-color:var(--fg);font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
-margin:.6em 0 1em;text-align:left}
-body[data-jp-theme-light="true"] .meshnb,body.vscode-light .meshnb{color-scheme:light}
-body[data-jp-theme-light="false"] .meshnb,body.vscode-dark .meshnb{color-scheme:dark}
-.meshnb code,.meshnb pre{font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace;
-background:none;color:inherit;padding:0;border:0}
-.meshnb a{color:var(--link)}
-.meshnb p{margin:.35em 0}
-.meshnb .dim{color:var(--dim)}
-.meshnb .scroll{overflow-x:auto}
-.meshnb table{border-collapse:collapse;border:0;margin:0;font-size:13px;font-variant-numeric:tabular-nums;
-width:auto;table-layout:auto}
-.meshnb caption{caption-side:top;text-align:left;color:var(--fg);padding:0 0 .35em;font-size:14px;white-space:nowrap}
-.meshnb caption b{font-weight:600}
-.meshnb caption .dim{font-size:12.5px;margin-left:.6em}
-.meshnb tr,.meshnb thead,.meshnb tbody tr:nth-child(odd),.meshnb tbody tr:hover{background:none;border:0}
-.meshnb th,.meshnb td{padding:.32em 1.1em .32em 0;border:0;border-bottom:1px solid var(--line);text-align:left;
-vertical-align:top;white-space:normal;overflow-wrap:anywhere;max-width:46ch;min-width:3ch}
-.meshnb th:last-child,.meshnb td:last-child{padding-right:0}
-.meshnb thead th{font-weight:600;color:var(--dim);font-size:12.5px;border-bottom-color:var(--dim);
-white-space:nowrap;vertical-align:bottom}
-.meshnb .n{text-align:right}
-.meshnb .n,.meshnb .t{white-space:nowrap;overflow-wrap:normal}
-.meshnb .facts th{font-weight:400;color:var(--dim);white-space:nowrap;padding-right:2em}
-.meshnb pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.7em .9em;margin:.35em 0;
-overflow-x:auto;white-space:pre;user-select:all;-webkit-user-select:all}
-.meshnb details{margin:.35em 0}
-.meshnb summary{cursor:pointer;color:var(--fg)}
-.meshnb details>.scroll,.meshnb details>p{margin:.4em 0 .6em 1.1em}
-.meshnb .state{font-weight:600;white-space:nowrap;color:var(--c)}
-.meshnb .error{--c:var(--fail)}.meshnb .warning{--c:var(--warn)}.meshnb .info{--c:var(--info)}
-.meshnb .pass{--c:var(--pass)}.meshnb .unknown{--c:var(--unknown)}
-.meshnb .head{font-size:15px;gap:.1em 1.2em;padding:.1em 0 .5em}
-.meshnb .finding{border-left:3px solid var(--c);padding:.1em 0 .1em 1em;margin:.9em 0}
-.meshnb .finding.pass,.meshnb .finding.unknown{margin:.5em 0}
-.meshnb .line{display:flex;flex-wrap:wrap;gap:.1em .8em;align-items:baseline}
-.meshnb .finding .summary{font-size:15px;margin:.25em 0 .5em}
-.meshnb .finding.pass .summary,.meshnb .finding.unknown .summary{font-size:14px;margin:.1em 0}
-.meshnb .label{font-weight:600;margin-top:.8em}
-.meshnb .meter{display:inline-block;width:9em;height:.5em;border-radius:.25em;background:var(--line);
-vertical-align:middle;margin-right:.6em;overflow:hidden}
-.meshnb .meter i{display:block;height:100%;background:var(--c)}
-.meshnb figure{margin:0}
-.meshnb figcaption{font-weight:600;margin-bottom:.3em}
-.meshnb svg{display:block;width:100%;max-width:860px;height:auto;color:var(--fg)}
-.meshnb svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;fill:var(--fg)}
-.meshnb svg .dim{fill:var(--dim)}.meshnb svg .grid{stroke:var(--line);stroke-width:1}
-.meshnb svg .axis{stroke:var(--dim);stroke-width:1}
-.meshnb svg .mark{stroke:var(--fail);stroke-width:1.5;stroke-dasharray:5 3}.meshnb svg .marked{fill:var(--fail)}
-@media print{.meshnb{color-scheme:light}.meshnb pre{white-space:pre-wrap;overflow-wrap:anywhere}
-.meshnb .scroll{overflow:visible}.meshnb tr,.meshnb figure{break-inside:avoid}}
-"""
+CSS = files("meshnb.views").joinpath("style.css").read_text(encoding="utf-8")
+"""The style sheet."""
 
-STYLE = f"<style data-meshnb>{CSS}</style>"
+_COMMENT = re.compile(r"/\*.*?\*/\s*", re.DOTALL)
+STYLE = f"<style data-meshnb>{_COMMENT.sub('', CSS).strip()}</style>"
 _STYLES = re.compile(r"<style data-meshnb>.*?</style>\s*", re.DOTALL)
-
 
 ABSENT = "\u2013"
 """How a missing value is written: a dash."""

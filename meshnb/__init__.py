@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from meshnb.loaders.clusters_admin import read_clusters_admin as read_clusters_admin
     from meshnb.loaders.config_dump import read_config_dump as read_config_dump
     from meshnb.loaders.debug_log import read_debug_log as read_debug_log
+    from meshnb.loaders.pcap import read_pcap as read_pcap
     from meshnb.model.finding import Finding as Finding
     from meshnb.model.finding import Findings as Findings
     from meshnb.model.finding import Severity as Severity
@@ -55,6 +56,7 @@ _PUBLIC = {
     "read_clusters_admin": "meshnb.loaders.clusters_admin",
     "read_config_dump": "meshnb.loaders.config_dump",
     "read_debug_log": "meshnb.loaders.debug_log",
+    "read_pcap": "meshnb.loaders.pcap",
     "runbooks": "meshnb.runbook.library",
     "scan_access_log": "meshnb.loaders.access_log",
 }

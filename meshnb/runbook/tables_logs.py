@@ -9,7 +9,15 @@ from meshnb.errors import FormatError, NotFound
 from meshnb.loaders.access_log import scan_access_log
 from meshnb.loaders.access_log_lines import LogFile
 from meshnb.model.frame import Frame, returns
-from meshnb.model.tables.logs import ACCESS_LOG, DEBUG_LOG, LOG_LEVELS, RESPONSE_FLAGS, SKIPPED_LINES, STORY
+from meshnb.model.tables.logs import (
+    ACCESS_LOG,
+    DEBUG_LOG,
+    LOG_LEVELS,
+    RESPONSE_FLAGS,
+    SKIPPED_LINES,
+    STORY,
+    TCP_STREAMS,
+)
 from meshnb.runbook.base import MeshBase, Needs
 
 if TYPE_CHECKING:
@@ -25,6 +33,7 @@ class LogTables(MeshBase):
         "response_flags": Needs("proxy_log"),
         "debug_log": Needs("proxy_log"),
         "log_levels": Needs("logging"),
+        "tcp_streams": Needs("capture"),
     }
 
     @returns(ACCESS_LOG)
@@ -126,6 +135,25 @@ class LogTables(MeshBase):
             lambda document, data: LOG_LEVELS.rows(
                 read_log_levels(data.decode(errors="replace"), proxy=document.proxy)
             ),
+            proxy=proxy,
+        )
+
+    @returns(TCP_STREAMS)
+    def tcp_streams(self, proxy: str = "") -> pd.DataFrame:
+        """TCP connections in the packet captures of the snapshot.
+
+        Args:
+            proxy: `POD.NAMESPACE` of the pod the capture was taken in.
+
+        Raises:
+            NotFound: the snapshot holds no capture of this pod.
+        """
+        from meshnb.loaders.pcap import read_pcap
+
+        return self.each_document(
+            "tcp_streams",
+            TCP_STREAMS,
+            lambda document, data: read_pcap(data, name=self.snapshot.source_of(document), proxy=document.proxy),
             proxy=proxy,
         )
 

@@ -1,0 +1,19 @@
+"""What Envoy would do with one request, and why nothing else.
+
+    >>> from meshnb.envoy.explain import Config, Request, explain
+    >>> explain({"configs": []}, Request.to("http://shop.example/")).outcome.kind
+    'closed'
+
+A module for each decision, in the order of a request: `listener`, `filter_chain`, `connection_manager` and `path`,
+`virtual_host`, `route` with `match` and `regex`, `filters` and `rbac`, `action` with `chance`, `rewrite` and `policy`,
+`cluster`, `subset` and `endpoint`. `walk` and `routing` put them together, `config` indexes a dump once.
+"""
+
+from __future__ import annotations
+
+from meshnb.envoy.explain.config import Config
+from meshnb.envoy.explain.explanation import Endpoint, Explanation, Lost, Outcome, Step
+from meshnb.envoy.explain.request import Request
+from meshnb.envoy.explain.walk import explain
+
+__all__ = ["Config", "Endpoint", "Explanation", "Lost", "Outcome", "Request", "Step", "explain"]

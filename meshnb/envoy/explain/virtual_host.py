@@ -1,0 +1,193 @@
+"""Which virtual host of a route configuration a Host header selects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from meshnb.envoy.explain.explanation import Lost
+from meshnb.envoy.explain.fields import Message, flag, items, text, texts
+from meshnb.envoy.explain.headers import Headers
+from meshnb.envoy.explain.match import lower
+from meshnb.envoy.explain.route import Route
+
+_SHOWN = 12
+
+
+def port_start(host: str) -> int:
+    """Where the `:port` of a Host header begins, -1 if it has none; knows IPv6 in brackets.
+
+    Example:
+        >>> port_start("shop:80"), port_start("[::1]"), port_start("[::1]:80")
+        (4, -1, 5)
+    """
+    start, bracket = host.rfind(":"), host.rfind("]")
+    return start if start >= 0 and bracket < start else -1
+
+
+@dataclass(slots=True)
+class VirtualHost:
+    """A virtual host with its routes compiled."""
+
+    name: str
+    domains: list[str]
+    config: Message
+    routes: list[Route]
+    require_tls: str = "NONE"
+
+    @classmethod
+    def of(cls, config: Message, *, ignore_path_parameters: bool = False) -> VirtualHost:
+        """From the JSON of a `VirtualHost`."""
+        routes = [
+            Route(route, index, ignore_path_parameters=ignore_path_parameters)
+            for index, route in enumerate(items(config, "routes"))
+        ]
+        return cls(text(config, "name"), texts(config, "domains"), config, routes, text(config, "require_tls", "NONE"))
+
+
+@dataclass(slots=True)
+class HostChoice:
+    """Which virtual host was chosen, by which domain, and which were not."""
+
+    host: VirtualHost | None
+    because: str
+    lost: tuple[Lost, ...] = ()
+    more: int = 0
+
+
+@dataclass(slots=True)
+class RouteTable:
+    """A route configuration, its virtual hosts found by domain as Envoy finds them.
+
+    Virtual hosts are compiled when first chosen: a sidecar has thousands and a request needs one.
+    """
+
+    name: str
+    config: Message
+    ignore_port: bool = False
+    _ignore_path_parameters: bool = False
+    _exact: dict[str, int] = field(default_factory=dict)
+    _suffixes: dict[int, dict[str, int]] = field(default_factory=dict)
+    _prefixes: dict[int, dict[str, int]] = field(default_factory=dict)
+    _default: int | None = None
+    _configs: list[Message] = field(default_factory=list)
+    _made: dict[int, VirtualHost] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: Message) -> RouteTable:
+        """From the JSON of a `RouteConfiguration`."""
+        table = cls(
+            text(config, "name"),
+            config,
+            flag(config, "ignore_port_in_host_matching"),
+            flag(config, "ignore_path_parameters_in_path_matching"),
+            _configs=items(config, "virtual_hosts"),
+        )
+        for index, host in enumerate(table._configs):
+            for domain in texts(host, "domains"):
+                table._add(lower(domain), index)
+        # Longest first: that is the order in which Envoy tries wildcards.
+        table._suffixes = dict(sorted(table._suffixes.items(), reverse=True))
+        table._prefixes = dict(sorted(table._prefixes.items(), reverse=True))
+        return table
+
+    def _add(self, domain: str, index: int) -> None:
+        if domain == "*":
+            if self._default is None:
+                self._default = index
+        elif domain.startswith("*"):
+            self._suffixes.setdefault(len(domain) - 1, {}).setdefault(domain[1:], index)
+        elif domain.endswith("*"):
+            self._prefixes.setdefault(len(domain) - 1, {}).setdefault(domain[:-1], index)
+        else:
+            self._exact.setdefault(domain, index)
+
+    def hosts(self) -> list[VirtualHost]:
+        """All virtual hosts, compiled."""
+        return [self._host(index) for index in range(len(self._configs))]
+
+    def _host(self, index: int) -> VirtualHost:
+        if index not in self._made:
+            self._made[index] = VirtualHost.of(
+                self._configs[index], ignore_path_parameters=self._ignore_path_parameters
+            )
+        return self._made[index]
+
+    def choose(self, headers: Headers) -> HostChoice:
+        """The virtual host for a request: exact domain, longest suffix, longest prefix, then `*`."""
+        if not self._exact and not self._suffixes and not self._prefixes:
+            if self._default is None:
+                return HostChoice(None, "the route configuration has no virtual host")
+            return HostChoice(self._host(self._default), 'domain "*", the only virtual host')
+        host = headers.first(":authority")
+        if host is None:
+            return HostChoice(None, "the request has no Host header")
+        if self.ignore_port and (start := port_start(host)) >= 0:
+            host = host[:start]
+        host = lower(host)
+        index, because = self._find(host)
+        chosen = None if index is None else self._host(index)
+        return HostChoice(chosen, because, *self._losers(host, index))
+
+    def _find(self, host: str) -> tuple[int | None, str]:
+        if host in self._exact:
+            return self._exact[host], f'domain "{host}" is the host'
+        for length, suffixes in self._suffixes.items():
+            # A wildcard stands for at least one character: *.example does not match .example.
+            if length < len(host) and host[-length:] in suffixes:
+                return suffixes[host[-length:]], f'domain "*{host[-length:]}" is the longest suffix of "{host}"'
+        for length, prefixes in self._prefixes.items():
+            if length < len(host) and host[:length] in prefixes:
+                return prefixes[host[:length]], f'domain "{host[:length]}*" is the longest prefix of "{host}"'
+        if self._default is not None:
+            return self._default, f'domain "*": no other domain matches "{host}"'
+        return None, f'no domain matches "{host}"'
+
+    def _losers(self, host: str, chosen: int | None) -> tuple[tuple[Lost, ...], int]:
+        """Virtual hosts that were not chosen: first those that match less well, then the most similar ones."""
+        bare = host[: port_start(host)] if port_start(host) >= 0 else host
+        label = bare.split(".")[0]
+        matching: list[Lost] = []
+        near: list[Lost] = []
+        for index, config in enumerate(self._configs):
+            if index == chosen:
+                continue
+            name = text(config, "name")
+            domains = texts(config, "domains")
+            better = next((d for d in domains if _matches(lower(d), host)), None)
+            if better is not None:
+                matching.append(Lost(name, f'domain "{better}" matches too, less exactly'))
+            elif len(near) < _SHOWN:
+                close = next((d for d in domains if label in d or bare in d), None)
+                if close is not None:
+                    near.append(Lost(name, _why_not(lower(close), host)))
+        shown = (*matching, *near)[:_SHOWN]
+        others = len(self._configs) - (chosen is not None) - len(shown)
+        if not shown and others:
+            shown = tuple(
+                Lost(text(c, "name"), _why_not(lower(texts(c, "domains")[0]) if texts(c, "domains") else "", host))
+                for i, c in enumerate(self._configs[:4])
+                if i != chosen
+            )
+            others -= len(shown)
+        return shown, others
+
+
+def _matches(domain: str, host: str) -> bool:
+    if domain == "*" or domain == host:
+        return True
+    if domain.startswith("*"):
+        return len(domain) - 1 < len(host) and host.endswith(domain[1:])
+    return domain.endswith("*") and len(domain) - 1 < len(host) and host.startswith(domain[:-1])
+
+
+def _why_not(domain: str, host: str) -> str:
+    bare, domain_bare = host[: port_start(host)] if port_start(host) >= 0 else host, domain
+    if (start := port_start(domain)) >= 0:
+        domain_bare = domain[:start]
+    if bare == domain_bare and host != domain:
+        return f'domain "{domain}" differs from "{host}" in the port'
+    if domain.startswith("*"):
+        return f'"{host}" does not end with "{domain[1:]}"'
+    if domain.endswith("*"):
+        return f'"{host}" does not start with "{domain[:-1]}"'
+    return f'domain "{domain}" is not "{host}"'

@@ -120,8 +120,10 @@ def _scenarios(arguments: argparse.Namespace) -> int:
     for scenario in SCENARIOS.values():
         print(scenario.name)
         print(f"  broken:  {scenario.broken}")
-        print(f"  gateway: {scenario.gateway}")
-        print(f"  sidecar: {scenario.sidecar}")
+        for side, outcomes in (("gateway", scenario.gateway), ("sidecar", scenario.sidecar)):
+            print(f"  {side}: {' or '.join(outcomes) or 'no failure'}")
+        if scenario.shows:
+            print(f"  shows:   {scenario.shows}")
     return 0
 
 
@@ -133,6 +135,8 @@ def _break(arguments: argparse.Namespace) -> int:
     change = break_(scenario.name, _home(arguments))
     print(f"Broken: {scenario.broken}.")
     _print_change(change)
+    options = "".join(f" --{name} {value:g}" for name, value in scenario.traffic.items())
+    print(f"See it: meshnb lab traffic{options}")
     return 0
 
 

@@ -118,6 +118,7 @@ class Discovery:
         self.counters = Counters()
         self.version = ""
         self._resources: dict[str, dict[str, dict[str, Any]]] = {}
+        self._held: set[str] = set()
         self._secrets = secrets
 
     def push(self, resources: dict[str, dict[str, dict[str, Any]]], version: str) -> None:
@@ -125,13 +126,19 @@ class Discovery:
         with self.changed:
             self._resources, self.version = resources, version
             for connection in self.connections.values():
-                connection.queue.put(_PUSH)
+                if connection.proxy not in self._held:
+                    connection.queue.put(_PUSH)
+
+    def hold(self, proxies: Iterable[str]) -> None:
+        """Send nothing more to these proxies: as an update that is lost on its way."""
+        with self.changed:
+            self._held = set(proxies)
 
     def wait(self, version: str, *, seconds: float) -> None:
         """Wait until every connected proxy has accepted or refused everything of a version, or time is up."""
         deadline = time.monotonic() + seconds
         with self.changed:
-            while any(self._pending(c, version) for c in self.connections.values()):
+            while any(self._pending(c, version) for c in self.connections.values() if c.proxy not in self._held):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return

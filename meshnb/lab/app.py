@@ -5,6 +5,8 @@
     {"active": true, "type": "latency", "volatile": true}   about a second late; volatile: every second request only
     {"active": true, "type": "error", "status": 500}        answers with the status
     {"active": true, "type": "close"}                       closes the connection instead of answering
+    {"active": true, "type": "close", "reused": true}       … only a connection that has served a request before
+    {"active": true, "type": "garbage"}                     answers what is no HTTP
     {"active": false}                                       behaves again
 """
 
@@ -63,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # header and body in one segment; two would wait 40 ms for each other and look like a slow mesh
     wbufsize = -1
+    # requests answered on this connection
+    served = 0
 
     def do_GET(self) -> None:
         """`/items`, `/items/N`, `/api/catalog`, `/ready`."""
@@ -106,6 +110,12 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(int(blowup.get("status", 500)), {"error": "blown up"})
             return True
         elif kind == "close":
+            if blowup.get("reused") and self.served == 0:
+                return False
+            self.close_connection = True
+            return True
+        elif kind == "garbage":
+            self.wfile.write(b"220 this is no HTTP\r\n\r\n")
             self.close_connection = True
             return True
         return False
@@ -138,6 +148,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: object) -> None:
         """Send one JSON answer."""
+        self.served += 1
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -7,7 +7,8 @@
     GET  /debug/adsz      who is connected
     GET  /metrics         counters named like istiod's, labelled istiod="lab"
     GET  /lab/objects     all objects by resource name
-    POST /lab/apply       {"apply": [object …], "delete": [[kind, namespace, name] …], "replace": false}
+    POST /lab/apply       {"apply": [object …], "delete": [[kind, namespace, name] …], "replace": false,
+                           "hold": [proxy …]}
 
 What it says of itself is the lab's own, and labelled so; it is not istiod.
 """
@@ -55,13 +56,16 @@ class ControlPlane:
         self.discovery = Discovery(lambda proxy: secrets(find_pod(proxy), home.pki))
         self._push(self.world)
 
-    def apply(self, apply: list[Any], delete: list[Key], *, replace: bool) -> dict[str, Any]:
+    def apply(
+        self, apply: list[Any], delete: list[Key], *, replace: bool, hold: list[str] | None = None
+    ) -> dict[str, Any]:
         """Change objects, push, and wait for every proxy's answer.
 
         Args:
             apply: objects to add or change.
             delete: keys of objects to delete.
             replace: delete every object that is not in `apply`.
+            hold: proxies that get nothing from now on; as before if not given.
 
         Returns:
             `version`, `changed` (kind, namespace, name of each) and, per proxy and type, `status` and `error`.
@@ -76,6 +80,8 @@ class ControlPlane:
                 kept = {key_of(item) for item in apply}
                 delete = [key for key in map(key_of, world.objects()) if key not in kept]
             changed += [key for key in delete if world.drop(key)]
+            if hold is not None:
+                self.discovery.hold(hold)
             self._push(world)
             self.world = world
         self.discovery.wait(self.discovery.version, seconds=_WAIT_S)
@@ -202,10 +208,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Change objects."""
         body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
+        delete = [(kind, namespace, name) for kind, namespace, name in body.get("delete") or []]
+        options = {"replace": bool(body.get("replace")), "hold": body.get("hold")}
         try:
-            delete = [(kind, namespace, name) for kind, namespace, name in body.get("delete") or []]
-            done = self.server.plane.apply(body.get("apply") or [], delete, replace=bool(body.get("replace")))
-            self.answer(200, done)
+            self.answer(200, self.server.plane.apply(body.get("apply") or [], delete, **options))
         except LabError as error:
             self.answer(422, str(error))
 

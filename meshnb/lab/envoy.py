@@ -112,6 +112,10 @@ _ISTIO_STATS = {
 }
 
 
+# A control plane that comes back is found within a second.
+_RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}
+
+
 def node_id(plan: Plan, pod: Pod) -> str:
     """Id of a proxy as Istio builds it: role, address, name, domain."""
     role = "router" if pod.is_gateway else "sidecar"
@@ -166,7 +170,7 @@ def bootstrap(plan: Plan, pod: Pod) -> Json:
                 "api_type": "GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc", "retry_policy": _RECONNECT}}],
             },
         },
         "static_resources": {

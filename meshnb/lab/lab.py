@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from meshnb.lab.prometheus import configuration, find_prometheus
 from meshnb.lab.scenarios import HEALTHY, Scenario, find_scenario
 from meshnb.lab.status import is_up, look, require_up
 from meshnb.lab.supervisor import commands
-from meshnb.lab.world import key_of, parse
+from meshnb.lab.world import parse
 
 _READY_S = 30.0
 _TICK_S = 0.05
@@ -179,39 +179,61 @@ def blowup(plan: Plan, pod: str, body: Mapping[str, Any]) -> None:
 
 
 def _set(home: LabHome, scenario: Scenario) -> Change:
+    """First everything as it was, then the objects, and last what stops: a proxy must have got what it is to keep."""
     plan = require_up(home)
-    _run_processes(home, plan, stopped=scenario.stop)
+    _run_processes(home, plan)
+    _wait_until_connected(plan)
     for pod in PODS:
-        if not pod.is_gateway and f"app:{pod.proxy}" not in scenario.stop:
+        if not pod.is_gateway:
             blowup(plan, pod.name, scenario.apps.get(pod.proxy, {"active": False}))
-    world = {key_of(item): item for item in healthy_objects(plan)}
-    if scenario.manifest:
-        world |= {key_of(item): item for item in manifest(scenario.manifest)}
-    for key in scenario.delete:
-        del world[key]
-    change = _send(plan, {"apply": list(world.values()), "replace": True})
+    change = _send(plan, {"apply": healthy_objects(plan), "replace": True, "hold": []})
+    if scenario.manifest or scenario.delete:
+        # from the healthy state, and not from what was broken before: a proxy that refuses keeps what it had
+        objects = manifest(scenario.manifest) if scenario.manifest else []
+        change = _send(plan, {"apply": objects, "delete": list(scenario.delete)})
+    if scenario.hold:
+        later = _send(plan, {"delete": list(scenario.gone), "hold": list(scenario.hold)})
+        change = replace(change, changed=change.changed + later.changed)
+    _run_processes(home, plan, stopped=scenario.stop, paused=scenario.pause)
     mark(home, scenario=scenario.name)
     return change
 
 
-def _run_processes(home: LabHome, plan: Plan, *, stopped: tuple[str, ...]) -> None:
-    """Have exactly these processes stopped, all others ready."""
-    home.write(home.wanted, {"stopped": list(stopped)})
+def _run_processes(home: LabHome, plan: Plan, *, stopped: tuple[str, ...] = (), paused: tuple[str, ...] = ()) -> None:
+    """Have exactly these processes stopped and paused, and all others ready."""
+    home.write(home.wanted, {"stopped": list(stopped), "paused": list(paused)})
+    names = list(commands(plan, home))
     deadline = time.monotonic() + _READY_S
     while True:
         processes = home.read(home.state).get("processes", {})
-        parts = [look(plan, name, processes.get(name)) for name in commands(plan, home)]
-        wrong = [p for p in parts if (p.name in stopped) != (p.state == "stopped") or p.state == "starting"]
+        parts = [look(plan, name, processes.get(name)) for name in names]
+        wanted = {name: "stopped" if name in stopped else "paused" if name in paused else "ready" for name in names}
+        wrong = [part for part in parts if part.state != wanted[part.name]]
         if not wrong:
             return
+        if time.monotonic() > deadline or wrong[0].state.startswith("exited"):
+            raise LabError(
+                f"{wrong[0].name} is {wrong[0].state}, not {wanted[wrong[0].name]}",
+                hint=f"meshnb lab down, then up; {_tail(home, wrong[0].name)}",
+            )
+        time.sleep(_TICK_S)
+
+
+def _wait_until_connected(plan: Plan) -> None:
+    """A proxy comes back to its control plane only after a while."""
+    deadline = time.monotonic() + _READY_S
+    while True:
+        answers = call_json(plan.control_plane, MONITOR_PORT, "/debug/adsz")
+        if answers["totalClients"] == len(PODS):
+            return
         if time.monotonic() > deadline:
-            raise LabError(f"{wrong[0].name} is {wrong[0].state}", hint=f"its log: {home.log(wrong[0].name)}")
+            raise LabError(f"{answers['totalClients']} of {len(PODS)} proxies are connected to the control plane")
         time.sleep(_TICK_S)
 
 
 def _send(plan: Plan, body: Mapping[str, Any]) -> Change:
     answer = call_json(plan.control_plane, MONITOR_PORT, "/lab/apply", method="POST", body=body)
-    _wait_until_warm(plan, list(answer["proxies"]))
+    _wait_until_in_force(plan, list(answer["proxies"]))
     proxies = {p: {t: s["status"] for t, s in types.items()} for p, types in answer["proxies"].items()}
     errors = [
         f"{proxy} {kind}: {state['error']}"
@@ -223,16 +245,18 @@ def _send(plan: Plan, body: Mapping[str, Any]) -> Change:
     return Change(answer["version"], changed, proxies, tuple(errors))
 
 
-def _wait_until_warm(plan: Plan, proxies: list[str]) -> None:
-    """A cluster may be accepted and still wait for its certificates; only then does it take traffic."""
+def _wait_until_in_force(plan: Plan, proxies: list[str]) -> None:
+    """What was accepted may not hold yet: a cluster waits for certificates, old connections have their old listener."""
     deadline = time.monotonic() + _READY_S
     for name in proxies:
-        path = "/config_dump?resource=dynamic_warming_clusters"
-        while time.monotonic() < deadline:
-            _, body = call(plan.ip(find_pod(name)), ADMIN_PORT, path)
-            if b'"configs"' not in body:
-                break
+        while time.monotonic() < deadline and not _in_force(plan.ip(find_pod(name))):
             time.sleep(_TICK_S)
+
+
+def _in_force(address: str) -> bool:
+    _, warming = call(address, ADMIN_PORT, "/config_dump?resource=dynamic_warming_clusters")
+    _, draining = call(address, ADMIN_PORT, "/stats?filter=^listener_manager.total_(filter_chains|listeners)_draining")
+    return b'"configs"' not in warming and all(line.endswith(b" 0") for line in draining.splitlines())
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Part:
         name: `controlplane`, `app:POD.NAMESPACE`, `envoy:POD.NAMESPACE` or `prometheus`.
         where: its address.
         pid: its process id, 0 if it does not run.
-        state: `ready`, `starting`, `stopped`, or `exited N`.
+        state: `ready`, `starting`, `stopped`, `paused`, or `exited N`.
     """
 
     name: str
@@ -105,6 +105,8 @@ def look(plan: Plan, name: str, process: Mapping[str, Any] | None) -> Part:
         return Part(name, where, 0, "stopped")
     if process["exit"] is not None:
         return Part(name, where, 0, f"exited {process['exit']}")
+    if process.get("paused"):
+        return Part(name, where, process["pid"], "paused")
     try:
         code, _ = call(address, port, path, timeout=2.0)
     except LabError:

@@ -49,9 +49,11 @@ def commands(plan: Plan, home: LabHome) -> dict[str, Command]:
     for pod in PODS:
         # relative to the lab's folder, which is not to show up in what Envoy says of itself
         config = f"bootstrap/{pod.proxy}.json"
-        # --disable-hot-restart lets many run side by side; the flush interval shows log lines at once, not after 10 s
-        envoy = (plan.envoy, "-c", config, "--concurrency", "1", "-l", "warning", "--disable-hot-restart")
-        found.append(Command(f"envoy:{pod.proxy}", (*envoy, "--file-flush-interval-msec", "100")))
+        # --disable-hot-restart lets many run side by side; the flush interval shows log lines at once, not after 10 s;
+        # connections of a replaced listener go at once, so that a change holds for every request after it
+        options = ("--disable-hot-restart", "--file-flush-interval-msec", "100", "--drain-time-s", "0")
+        envoy = (plan.envoy, "-c", config, "--concurrency", "1", "-l", "warning", *options)
+        found.append(Command(f"envoy:{pod.proxy}", envoy))
     if plan.prometheus:
         prometheus = (
             plan.prometheus,
@@ -79,7 +81,7 @@ class Supervisor:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.starts: dict[str, str] = {}
         self.stop = threading.Event()
-        self._wanted_at = 0
+        self.paused: set[str] = set()
 
     def run(self) -> None:
         """Until told to stop."""
@@ -94,6 +96,7 @@ class Supervisor:
             while not self.stop.wait(_TICK_S):
                 self.follow()
         finally:
+            self.pause(set())
             end([(child.pid, self.starts[name]) for name, child in self.children.items()])
             for child in self.children.values():
                 child.wait()
@@ -109,8 +112,9 @@ class Supervisor:
 
     def follow(self) -> None:
         """Start and stop what `wanted.json` says, and record what ended by itself."""
-        stopped = set(self.home.read(self.home.wanted).get("stopped", [])) if self.home.wanted.exists() else set()
-        changed = False
+        wanted = self.home.read(self.home.wanted)
+        stopped, paused = set(wanted.get("stopped", [])), set(wanted.get("paused", []))
+        changed = self.pause(paused)
         for name in self.commands:
             child = self.children.get(name)
             if child is None and name not in stopped:
@@ -126,6 +130,16 @@ class Supervisor:
                 changed = True
         if changed:
             self.record()
+
+    def pause(self, wanted: set[str]) -> bool:
+        """Suspend these processes and let all others go on; whether anything changed."""
+        if wanted == self.paused:
+            return False
+        for name in wanted ^ self.paused:
+            if name in self.children:
+                self.children[name].send_signal(signal.SIGSTOP if name in wanted else signal.SIGCONT)
+        self.paused = wanted
+        return True
 
     def start(self, name: str) -> None:
         """Start one process, with its output appended to its log."""
@@ -150,7 +164,8 @@ class Supervisor:
         """Write `state.json`."""
         processes: dict[str, Any] = {}
         for name, child in self.children.items():
-            processes[name] = {"pid": child.pid, "start": self.starts[name], "exit": child.poll()}
+            facts = {"pid": child.pid, "start": self.starts[name], "exit": child.poll()}
+            processes[name] = {**facts, "paused": name in self.paused}
         me = {"pid": os.getpid(), "start": start_time(os.getpid())}
         self.home.write(self.home.state, {"supervisor": me, "processes": processes})
 

@@ -24,7 +24,7 @@ TYPES = ("str", "int", "float", "bool", "list[str]")
 MASK = "[masked]"
 """What stands for the value of a secret parameter in whatever is written."""
 
-_SECRET = re.compile(r"(?i)pass(word|wd|phrase)?$|token|secret|credential|api_?key|private_?key")
+_SECRET = re.compile(r"(?i)(?:^|_)(?:password|passwd|passphrase|token|secret|credentials?|api_?key|private_?key)$")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

@@ -13,6 +13,7 @@ from meshnb.model.finding import Finding, Status
 from meshnb.model.window import Window
 from meshnb.runbook.base import Needs
 from meshnb.runbook.components import ComponentViews
+from meshnb.runbook.control_plane import ControlPlaneViews
 from meshnb.runbook.requests import RequestViews
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_control_plane import ControlPlaneTables
@@ -26,7 +27,7 @@ from meshnb.views.findings import FindingList
 if TYPE_CHECKING:
     import pandas as pd
 
-    from meshnb.views.tables import Facts
+    from meshnb.views.tables import Facts, Table
 
 
 def open(source: str | Path, *, namespace: str = "", window: str | Window = "") -> Mesh:
@@ -61,7 +62,7 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
     return Mesh(snapshot, namespace=namespace, window=window)
 
 
-class Mesh(RequestViews, ComponentViews, ControlPlaneTables):
+class Mesh(RequestViews, ComponentViews, ControlPlaneViews):
     """A captured mesh as tables, with checks. Made by `meshnb.open`.
 
     Args:
@@ -76,6 +77,7 @@ class Mesh(RequestViews, ComponentViews, ControlPlaneTables):
         **ObjectTables.TABLES,
         **ComponentTables.TABLES,
         **IstiodTables.TABLES,
+        **ComponentViews.TABLES,
         **ControlPlaneTables.TABLES,
     }
 
@@ -113,6 +115,23 @@ class Mesh(RequestViews, ComponentViews, ControlPlaneTables):
         shown |= {"not captured": "; ".join(failed)} if failed else {}
         shown |= {"notes": " ".join(manifest.notes)} if manifest.notes else {}
         return facts(shown, title="What is looked at", source=True)
+
+    def participants(self) -> Table:
+        """A verdict per participant of a request: istiod, gateway, proxy of the service, application.
+
+        Returns:
+            A table; columns as in `meshnb.runbook.participants.participants`. The checks of synchronisation it runs
+            are recorded like any other.
+
+        Example:
+            >>> open("demo/missing-subset").participants().df.set_index("participant").verdict.to_dict()["application"]
+            'unknown'
+        """
+        from meshnb.runbook.participants import participants
+        from meshnb.views.tables import table
+
+        log = None if self.absent("access_log") else self.access_log()
+        return table(participants(log, self.check("MNB0310", "MNB0311")), title="Who fails the requests?")
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name, as listed in `tables`.

@@ -1,0 +1,81 @@
+"""Who takes part in a request, and who fails it: istiod, the gateway, the proxy of the service, the application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshnb.checks.requests import has_flag, inbound
+from meshnb.envoy.flags import known_flags
+from meshnb.model.finding import Findings, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROLES = {
+    "istiod": "keeps the data plane at the desired state",
+    "gateway or calling proxy": "lets traffic in and chooses where it goes",
+    "proxy of the service": "takes the request for its pod and controls access",
+    "application": "answers, or calls on",
+}
+"""The participants of a request and what each is there for."""
+
+
+def participants(access_log: pd.DataFrame | None, sync: Findings) -> pd.DataFrame:
+    """A verdict per participant, with what it rests on. Proves S10-01.
+
+    A request that fails is laid at one participant's door by what Envoy logged: a flag Envoy sets by itself on the
+    client's side is the gateway's; on the server's side, or when the pod cannot be connected to, its proxy's; a broken
+    or late answer the application's. `DC` accuses nobody here: the caller hung up.
+
+    Args:
+        access_log: table `access_log`; `None` if there is none.
+        sync: findings of the checks of synchronisation.
+
+    Returns:
+        One row per participant: participant, role, verdict (fail, pass, unknown), failed (requests), evidence.
+    """
+    import pandas as pd
+
+    rows = [("istiod", str(sync.verdict), None, "; ".join(f.summary for f in sync) or "sync was not looked at")]
+    if access_log is None or access_log.empty:
+        rows += [(name, str(Status.UNKNOWN), None, "no request was logged") for name in list(ROLES)[1:]]
+    else:
+        client, server = access_log[~inbound(access_log)], access_log[inbound(access_log)]
+        late = client[has_flag(client, "UT")]
+        answered = _without_flags(server) & (server.response_code >= 500).fillna(False).astype(bool)
+        unreachable = _any_flag(client, "upstream") & ~has_flag(client, "UT")
+        rows.append(_row("gateway or calling proxy", client, client[_any_flag(client, "envoy")]))
+        rows.append(_row("proxy of the service", server, server[_any_flag(server, "envoy")], client[unreachable]))
+        rows.append(_row("application", server, server[_any_flag(server, "upstream") | answered], late))
+    frame = pd.DataFrame(rows, columns=["participant", "verdict", "failed", "evidence"])
+    frame.insert(1, "role", frame.participant.map(ROLES))
+    return frame.astype({"failed": "int64[pyarrow]"})
+
+
+def _row(name: str, looked_at: pd.DataFrame, *failed: pd.DataFrame) -> tuple[str, str, int | None, str]:
+    parts = [text for rows in failed for text in _told(rows)]
+    count = sum(len(rows) for rows in failed)
+    if not count and looked_at.empty:
+        return name, str(Status.UNKNOWN), None, "it logged no request"
+    status = Status.FAIL if count else Status.PASS
+    return name, str(status), count, "; ".join(parts) or f"none of {len(looked_at)} requests failed here"
+
+
+def _told(rows: pd.DataFrame) -> list[str]:
+    """The failures in words: how many, how, and where to."""
+    where = rows.upstream_host.where(rows.upstream_host.notna(), rows.proxy)
+    groups = rows.assign(where=where, how=rows["flags"].fillna("")).groupby(
+        ["response_code", "how", "where"], dropna=False
+    )
+    counts = groups.size().sort_values(ascending=False)
+    return [f"{n} times {f'{code} {how}'.strip()} ({place})" for (code, how, place), n in counts.head(3).items()]
+
+
+def _any_flag(log: pd.DataFrame, side: str) -> pd.Series:
+    """Which rows carry a flag by which one side ended the request: downstream, envoy or upstream."""
+    names = {flag.flag for flag in known_flags().values() if flag.side == side}
+    return log["flags"].fillna("").map(lambda flags: bool(names & set(flags.split(",")))).astype(bool)
+
+
+def _without_flags(log: pd.DataFrame) -> pd.Series:
+    return log["flags"].isna().astype(bool)

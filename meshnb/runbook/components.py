@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
+from meshnb.errors import NotFound
+from meshnb.model.frame import returns
+from meshnb.model.tables.endpoint_truth import ENDPOINT_TRUTH
+from meshnb.runbook.base import Needs
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_envoy import EnvoyTables
 from meshnb.runbook.tables_istiod import IstiodTables
@@ -11,11 +16,81 @@ from meshnb.runbook.tables_logs import LogTables
 from meshnb.runbook.tables_objects import ObjectTables
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from meshnb.views.tables import Table
 
 
 class ComponentViews(EnvoyTables, LogTables, ObjectTables, ComponentTables, IstiodTables):
     """Whether the parts of the mesh are up to date, complete and set up as they should be."""
+
+    TABLES: ClassVar[Mapping[str, Needs]] = {"endpoint_truth": Needs("kubernetes", "kubernetes/endpointslices.")}
+
+    _TRUTH = ("endpoint_slices", "services", "pods", "clusters", "endpoints")
+
+    def absent(self, table: str) -> str:
+        """Why a table cannot be made; the truth about endpoints needs Kubernetes and Envoy."""
+        if table == "endpoint_truth":
+            return next((reason for name in self._TRUTH if (reason := self.absent(name))), "")
+        return super().absent(table)
+
+    def gaps(self, table: str) -> list[str]:
+        """What a table lacks though it can be made."""
+        if table == "endpoint_truth":
+            return sorted({gap for name in self._TRUTH for gap in self.gaps(name)})
+        return super().gaps(table)
+
+    @returns(ENDPOINT_TRUTH)
+    def endpoint_truth(self, service: str = "", *, proxy: str = "") -> pd.DataFrame:
+        """What Kubernetes, istiod and every Envoy say of each endpoint, disagreements first.
+
+        Args:
+            service: only of this one: `catalog`, `catalog.istioinaction` or its full name; empty for all.
+            proxy: as only this proxy sees it (`POD.NAMESPACE`); empty for all.
+
+        Raises:
+            NotFound: no such service, or nothing was captured of the proxy.
+
+        Example:
+            >>> import meshnb
+            >>> meshnb.open("demo").endpoint_truth("catalog").verdict.tolist()
+            ['agrees', 'agrees', 'agrees']
+        """
+        from meshnb.checks.endpoint_join import join_endpoints
+
+        key = ("endpoint_truth", proxy)
+        if key not in self._made:
+            asked = {} if self.absent("istiod_endpoints") else {"istiod_endpoints": self.istiod_endpoints()}
+            asked |= {} if self.absent("proxy_status") else {"proxy_status": self.proxy_status()}
+            asked |= {} if self.absent("access_log") else {"access_log": self.access_log()}
+            self._made[key] = join_endpoints(
+                services=self.services(),
+                endpoint_slices=self.endpoint_slices(),
+                pods=self.pods(),
+                clusters=self.clusters(proxy=proxy),
+                endpoints=self.endpoints(proxy=proxy),
+                **asked,
+            )
+        truth = self._made[key]
+        if not service:
+            return truth.copy(deep=False)
+        host = self._host(service)
+        return truth[truth.host == host].reset_index(drop=True)
+
+    def _host(self, service: str) -> str:
+        """The full name of a service from any way to write it."""
+        services = self.services()
+        parts = service.split(".")
+        found = services[services.host == service]
+        if not len(found) and len(parts) <= 3:
+            found = services[services.service == parts[0]]
+            found = found[found.namespace == parts[1]] if len(parts) > 1 else found
+            found = found[found.namespace == self.namespace] if len(found) > 1 and self.namespace else found
+        if len(found) == 1:
+            return str(found.host.iloc[0])
+        names = sorted(found.host) or sorted(services.host)
+        what = f"{len(found)} services are called {service!r}" if len(found) else f"no service {service!r}"
+        raise NotFound(what, hint=f"services: {', '.join(names[:10])}")
 
     def sync_matrix(self) -> Table:
         """One row per proxy, a column per type of configuration; proxies in trouble first.

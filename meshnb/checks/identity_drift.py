@@ -89,8 +89,8 @@ def identities(clusters: pd.DataFrame, services: pd.DataFrame, pods: pd.DataFram
                 Subject("Service", service.service, service.namespace),
                 f"{len(proxies)} proxies accept other identities than that of its pods: service account {accounts} "
                 "is not among them.",
-                cause="The workload's service account was changed and the proxies were not told, or a DestinationRule pins "
-                "subjectAltNames. The TLS handshake fails: 503 with UF and CERTIFICATE_VERIFY_FAILED.",
+                cause="The workload's service account was changed and the proxies were not told, or a DestinationRule "
+                "pins subjectAltNames. The TLS handshake fails: 503 with UF and CERTIFICATE_VERIFY_FAILED.",
                 evidence=(
                     Evidence(
                         "Accepted names.",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshnb.loaders.config_dump import read_config_dump as read_config_dump
     from meshnb.loaders.debug_log import read_debug_log as read_debug_log
     from meshnb.loaders.pcap import read_pcap as read_pcap
+    from meshnb.loaders.ztunnel import read_ztunnel_dump as read_ztunnel_dump
     from meshnb.model.finding import Finding as Finding
     from meshnb.model.finding import Findings as Findings
     from meshnb.model.finding import Severity as Severity
@@ -57,11 +58,12 @@ _PUBLIC = {
     "read_config_dump": "meshnb.loaders.config_dump",
     "read_debug_log": "meshnb.loaders.debug_log",
     "read_pcap": "meshnb.loaders.pcap",
+    "read_ztunnel_dump": "meshnb.loaders.ztunnel",
     "runbooks": "meshnb.runbook.library",
     "scan_access_log": "meshnb.loaders.access_log",
 }
 
-__all__ = [*sorted(_PUBLIC), "__version__", "errors", "views"]
+__all__ = [*sorted(_PUBLIC), "__version__", "errors", "tuning", "views"]
 
 
 def __getattr__(name: str) -> object:
@@ -70,7 +72,7 @@ def __getattr__(name: str) -> object:
         value = getattr(import_module(_PUBLIC[name]), name)
         globals()[name] = value
         return value
-    if name in ("errors", "views"):
+    if name in ("errors", "tuning", "views"):
         return import_module(f"meshnb.{name}")
     raise AttributeError(f"module 'meshnb' has no attribute {name!r}; public names: {', '.join(sorted(_PUBLIC))}")
 

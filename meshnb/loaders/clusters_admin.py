@@ -102,7 +102,7 @@ _CLUSTER_LINE = re.compile(
 def read_clusters_admin(source: Source, *, name: str = "", proxy: str = "") -> pd.DataFrame:
     """Read what Envoy answers to `/clusters` or `/clusters?format=json`: endpoints with health and counters.
 
-    Lines of the text form that are none are counted in `attrs["skipped_lines"]`.
+    Lines of the text form that are none are counted in `attrs["skipped"]`.
 
     Args:
         source: path (`.gz` too), bytes, or the decoded document.
@@ -129,7 +129,7 @@ def read_clusters_admin(source: Source, *, name: str = "", proxy: str = "") -> p
     for row in rows:
         row |= {"proxy": proxy or None, "source": "clusters", "state": "active"}
     df = ENDPOINTS.rows(rows)
-    df.attrs["skipped_lines"] = skipped
+    df.attrs["skipped"] = skipped
     return df
 
 

@@ -105,6 +105,14 @@ class ConfigDump:
         for raw in self._used.get(kind, ()):
             yield from resources(kind, self._section(kind, raw))
 
+    def sections(self, kind: str) -> list[dict[str, Any]]:
+        """The decoded sections of one kind, of those that count.
+
+        Args:
+            kind: one of `kinds`.
+        """
+        return [msgspec.json.decode(raw) for raw in self._used.get(kind, ())]
+
     @returns(LISTENERS)
     def listeners(self) -> pd.DataFrame:
         """The listeners with their filter chains.

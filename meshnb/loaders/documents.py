@@ -83,12 +83,12 @@ def what_is(data: bytes) -> str:
         return "an access log (JSON lines)"
     if b"-----BEGIN" in head[:64]:
         return "a PEM file"
-    if _CLUSTERS_LINE.match(head):
-        return "a /clusters page (text)"
     if head.startswith((b"# TYPE ", b"# HELP ")):
         return "a Prometheus metrics page"
     if re.match(rb"\[\d{4}-\d\d-\d\dT[^]]+\] \"", head):
         return "an access log (text)"
+    if head[:1] not in b"{[" and _CLUSTERS_LINE.search(head):
+        return "a /clusters page (text)"
     if head[:1] in b"{[" and b'"workloads"' in data and b'"services"' in data:
         return "a ztunnel config dump"
     if re.match(rb'\{[^{}]{0,512}"(kind|apiVersion)"', head):

@@ -18,9 +18,7 @@ from meshnb.loaders.clusters import Cluster, read_cluster
 from meshnb.loaders.config_dump import ConfigDump
 from meshnb.loaders.ecds import extension_type, read_extension
 from meshnb.loaders.endpoints import (
-    ClusterLoadAssignment,
     LbEndpoint,
-    LocalityLbEndpoints,
     health_name,
     read_assignment,
 )
@@ -108,19 +106,14 @@ def active(dump: ConfigDump, kind: str, read: Reader[M]) -> list[M]:
 
 def clusters_text(dump: ConfigDump, style: Style) -> str:
     """`proxy-config clusters`."""
-    filters = style.filters
-
-    def wanted(cluster: Cluster) -> bool:
-        name = cluster.name
-        texts = (filters.fqdn, filters.subset, filters.direction, f"|{filters.port}|" if filters.port else "")
-        return all(text in name for text in texts)
-
     found = active(dump, "clusters", read_cluster)
     if not found:
         raise NotFound("no clusters found", hint="the dump has no section of clusters, or an empty one")
     header = ["SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"]
     rows = []
-    for cluster in sorted(filter(wanted, found), key=lambda one: cluster_key(one.name)):
+    for cluster in sorted(found, key=lambda one: cluster_key(one.name)):
+        if not cluster_wanted(cluster, style.filters):
+            continue
         kind = "STATIC" if cluster.cluster_type is not None else str(cluster.type)
         rule = object_text(config_path(cluster.metadata))
         parts = cluster_parts(cluster.name)
@@ -134,22 +127,21 @@ def clusters_text(dump: ConfigDump, style: Style) -> str:
     return aligned(["NAME", *header] if style.prefixed else header, rows)
 
 
+def cluster_wanted(cluster: Cluster, filters: Filters) -> bool:
+    """Whether the filters leave a cluster: all of them look for text in its name."""
+    texts = (filters.fqdn, filters.subset, filters.direction, f"|{filters.port}|" if filters.port else "")
+    return all(text in cluster.name for text in texts)
+
+
 def listeners_text(dump: ConfigDump, style: Style) -> str:
     """`proxy-config listeners`."""
-    filters = style.filters
-
-    def wanted(listener: Listener) -> bool:
-        return (
-            (not filters.address or filters.address.lower() in [one.lower() for one in _addresses(listener)])
-            and (not filters.port or _port(listener) == filters.port)
-            and (not filters.type or listener_type(listener).lower() == filters.type.lower())
-        )
-
     found = active(dump, "listeners", read_listener)
     if not found:
         raise NotFound("no listeners found", hint="the dump has no section of listeners, or an empty one")
     rows: list[list[object]] = []
-    for listener in sorted(filter(wanted, found), key=lambda one: (_port(one), _addresses(one)[0], listener_type(one))):
+    for listener in sorted(found, key=lambda one: (_port(one), _addresses(one)[0], listener_type(one))):
+        if not listener_wanted(listener, style.filters):
+            continue
         begin: list[object] = [f"listener/{listener.name}"] if style.prefixed else []
         begin += [",".join(_addresses(listener)), _port(listener)]
         if not style.verbose:
@@ -159,6 +151,15 @@ def listeners_text(dump: ConfigDump, style: Style) -> str:
         rows += [[*begin, match, to] for to, match in sorted(chains, key=lambda one: one[0], reverse=True)]
     header = ["ADDRESSES", "PORT", *(["MATCH", "DESTINATION"] if style.verbose else ["TYPE"])]
     return aligned(["NAME", *header] if style.prefixed else header, rows, padding=1)
+
+
+def listener_wanted(listener: Listener, filters: Filters) -> bool:
+    """Whether the filters leave a listener."""
+    return (
+        (not filters.address or filters.address.lower() in [one.lower() for one in _addresses(listener)])
+        and (not filters.port or _port(listener) == filters.port)
+        and (not filters.type or listener_type(listener).lower() == filters.type.lower())
+    )
 
 
 def _chains(listener: Listener) -> list[FilterChain]:
@@ -241,42 +242,33 @@ def _to_passthrough(route: Route) -> bool:
 
 def endpoints_text(dump: ConfigDump, style: Style) -> str:
     """`proxy-config eds`."""
-    rows = []
-    for assignment in sorted_assignments(dump):
-        for group, endpoint in kept_endpoints(assignment, style.filters):
-            name = eds_name(endpoint)
-            rows.append(
-                [
-                    f"endpoint/{name}" if style.prefixed else name,
-                    health_text(endpoint),
-                    str(group.locality) if group.locality is not None else "",
-                    assignment.cluster_name,
-                ]
-            )
+    rows = [
+        [
+            f"endpoint/{eds_name(endpoint)}" if style.prefixed else eds_name(endpoint),
+            health_text(endpoint),
+            str(group.locality) if group.locality is not None else "",
+            assignment.cluster_name,
+        ]
+        for assignment in sorted(
+            active(dump, "endpoints", read_assignment), key=lambda one: cluster_key(one.cluster_name)
+        )
+        for group in assignment.endpoints
+        for endpoint in group.lb_endpoints
+        if endpoint_wanted(endpoint, assignment.cluster_name, style.filters)
+    ]
     return aligned(["NAME", "STATUS", "LOCALITY", "CLUSTER"], rows)
 
 
-def sorted_assignments(dump: ConfigDump) -> list[ClusterLoadAssignment]:
-    """The load assignments in istioctl's order."""
-    return sorted(active(dump, "endpoints", read_assignment), key=lambda one: cluster_key(one.cluster_name))
-
-
-def kept_endpoints(
-    assignment: ClusterLoadAssignment, filters: Filters
-) -> Iterator[tuple[LocalityLbEndpoints, LbEndpoint]]:
-    """The endpoints of an assignment that the filters leave, each with its group."""
-    if filters.cluster and filters.cluster.lower() != assignment.cluster_name.lower():
-        return
-    for group in assignment.endpoints:
-        for endpoint in group.lb_endpoints:
-            address = (endpoint.endpoint.address if endpoint.endpoint is not None else None) or Address()
-            same = filters.address.lower() in (_ip(address).lower(), eds_address(address).lower())
-            if (
-                (not filters.address or same)
-                and (not filters.port or address.port == filters.port)
-                and (not filters.status or health_text(endpoint).lower() == filters.status.lower())
-            ):
-                yield group, endpoint
+def endpoint_wanted(endpoint: LbEndpoint, cluster: str, filters: Filters) -> bool:
+    """Whether the filters leave an endpoint of a cluster."""
+    address = (endpoint.endpoint.address if endpoint.endpoint is not None else None) or Address()
+    same = filters.address.lower() in (_ip(address).lower(), eds_address(address).lower())
+    return (
+        (not filters.address or same)
+        and (not filters.port or address.port == filters.port)
+        and (not filters.cluster or filters.cluster.lower() == cluster.lower())
+        and (not filters.status or health_text(endpoint).lower() == filters.status.lower())
+    )
 
 
 def health_text(endpoint: LbEndpoint) -> str:

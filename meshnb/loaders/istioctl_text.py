@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -86,36 +86,3 @@ def insertion_sorted(items: Iterable[T], less: Callable[[T, T], bool]) -> list[T
 def numeric_less(a: str, b: str) -> bool:
     """Whether a name goes before another: only if both are numbers."""
     return bool(_INTEGER.fullmatch(a) and _INTEGER.fullmatch(b)) and int(a) < int(b)
-
-
-def camel_json(value: Any, *, inside: str = "") -> Any:
-    """A message with proto3 JSON names; names of extensions and what stands in a Struct stay as they are."""
-    if isinstance(value, list):
-        return [camel_json(one, inside=inside) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if inside == "struct":
-        # Go writes the keys of a map in order
-        return {key: camel_json(value[key], inside="struct") for key in sorted(value)}
-    result = {}
-    for key, one in value.items():
-        is_map = inside == "map"
-        name = key if is_map or not re.fullmatch(r"[a-z][a-z0-9_]*", key) else _camel(key)
-        result[name] = camel_json(one, inside="struct" if is_map and one else _inside(name, one))
-    return dict(sorted(result.items())) if inside == "map" else result
-
-
-def _camel(key: str) -> str:
-    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), key)
-
-
-def _inside(name: str, value: Any) -> str:
-    if name == "filterMetadata":
-        return "map"
-    if (
-        name == "metadata"
-        and isinstance(value, dict)
-        and not {"filter_metadata", "filterMetadata", "typed_filter_metadata"} & value.keys()
-    ):
-        return "struct"  # of a node or a build version
-    return "struct" if name in ("keyValues", "jsonFormat") else ""

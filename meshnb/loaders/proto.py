@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-import types
 import typing
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
@@ -34,32 +33,28 @@ def camel(name: str) -> str:
 class Reader(Generic[T]):
     """Reads one kind of message, noticing by itself which key style it is written in.
 
-    The style may change from one resource or extension to the next, as each is read on its own, but not inside one.
+    Each resource and extension is looked at on its own. One in `snake_case`, Envoy's style, is read in one pass; one
+    with `camelCase` keys, alone or mixed, field by field.
     """
 
     def __init__(self, message: type[T]) -> None:
         self.message = message
         # a camelCase key of the top level, met while reading snake_case, tells that the style is the other one
-        names = [one.name for one in msgspec.structs.fields(message) if camel(one.encode_name) != one.encode_name]
-        self._marks = tuple(f"camel_{name}" for name in names)
-        self._telling = tuple((one.name, one.default) for one in msgspec.structs.fields(message) if one.name in names)
-        fields = [(f"camel_{name}", msgspec.Raw, msgspec.field(name=camel(name), default=EMPTY)) for name in names]
+        multiword = [one for one in msgspec.structs.fields(message) if camel(one.encode_name) != one.encode_name]
+        self._marks = tuple(f"camel_{one.name}" for one in multiword)
+        self._telling = tuple((one.name, one.default) for one in multiword)
+        fields = [
+            (mark, msgspec.Raw, msgspec.field(name=camel(one.encode_name), default=EMPTY))
+            for mark, one in zip(self._marks, multiword, strict=True)
+        ]
         marked = msgspec.defstruct(message.__name__, fields, bases=(message,), gc=False)
         self._snake: msgspec.json.Decoder[Any] = msgspec.json.Decoder(marked, strict=False)
 
     @functools.cached_property
-    def _camel(self) -> msgspec.json.Decoder[Any]:
-        return msgspec.json.Decoder(_twin(self.message, {}), strict=False)
-
-    @functools.cached_property
     def _camel_key(self) -> re.Pattern[bytes]:
         """Any key below that is written in camelCase."""
-        made: dict[type, type] = {}
-        _twin(self.message, made)
-        keys = {
-            camel(one.encode_name) for kind in made for one in msgspec.structs.fields(kind) if "_" in one.encode_name
-        }
-        return re.compile(rb'"(?:%s)"\s*:' % "|".join(sorted(keys)).encode())
+        keys = {camel(name) for name in _names(self.message, set()) if camel(name) != name}
+        return re.compile(rb'"(?:%s)"\s*:' % "|".join(sorted(keys)).encode() if keys else rb"(?!)")
 
     def __call__(self, raw: msgspec.Raw | bytes) -> T:
         """The message.
@@ -70,14 +65,14 @@ class Reader(Generic[T]):
         value: T = self._snake.decode(raw)
         for mark in self._marks:
             if getattr(value, mark) is not EMPTY:
-                return typing.cast(T, self._camel.decode(raw))
+                return typing.cast(T, _build(self.message, raw))
         for name, default in self._telling:
             found = getattr(value, name)
             if found is not default and found != []:
                 return value
         # nothing at the top level tells the style, so look at what is below
         if self._camel_key.search(raw if isinstance(raw, bytes) else memoryview(raw)):
-            return typing.cast(T, self._camel.decode(raw))
+            return typing.cast(T, _build(self.message, raw))
         return value
 
     def maybe(self, raw: msgspec.Raw) -> T | None:
@@ -90,35 +85,39 @@ class Reader(Generic[T]):
             return None
 
 
-def _twin(message: type, made: dict[type, type]) -> type:
-    """The same struct with camelCase names, methods and all."""
-    if message not in made:
-        fields = [
-            (
-                field.name,
-                _twin_type(field.type, made),
-                # a default factory is only ever that of an empty list or dict, which msgspec copies by itself
-                msgspec.field(
-                    name=camel(field.encode_name),
-                    default=field.default if field.default is not msgspec.NODEFAULT else field.default_factory(),
-                ),
-            )
-            for field in msgspec.structs.fields(message)
-        ]
-        made[message] = msgspec.defstruct(message.__name__, fields, bases=(message,), gc=False)
-    return made[message]
-
-
-def _twin_type(kind: Any, made: dict[type, type]) -> Any:
+def _build(kind: Any, raw: msgspec.Raw | bytes) -> Any:
+    """A value of a type, messages by either name of each field; what stays raw still points into the document."""
+    if kind is msgspec.Raw:
+        return raw
     if isinstance(kind, type) and issubclass(kind, Message):
-        return _twin(kind, made)
-    arguments = tuple(_twin_type(argument, made) for argument in get_args(kind))
-    if not arguments:
-        return kind
-    origin = get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        return typing.Union[arguments]  # noqa: UP007 - made from a tuple
-    return origin[arguments] if origin else kind
+        given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        values = {}
+        for field in msgspec.structs.fields(kind):
+            part = given.get(field.encode_name, given.get(camel(field.encode_name)))
+            if part is not None:
+                values[field.name] = _build(field.type, part)
+        return kind(**values)
+    arguments = get_args(kind)
+    messages = [one for one in arguments if isinstance(one, type) and issubclass(one, Message | msgspec.Raw)]
+    if not messages:
+        return msgspec.json.decode(raw, type=kind, strict=False)
+    if get_origin(kind) is list:
+        return [_build(messages[0], one) for one in msgspec.json.decode(raw, type=list[msgspec.Raw])]
+    return None if bytes(raw) == b"null" else _build(messages[0], raw)
+
+
+def _names(kind: Any, seen: set[Any]) -> set[str]:
+    """The JSON names of all fields of a message and of the messages in it."""
+    if kind in seen:
+        return set()
+    seen.add(kind)
+    names = set()
+    if isinstance(kind, type) and issubclass(kind, Message):
+        for field in msgspec.structs.fields(kind):
+            names |= {field.encode_name} | _names(field.type, seen)
+    for argument in get_args(kind):
+        names |= _names(argument, seen)
+    return names
 
 
 def text(raw: msgspec.Raw | bytes) -> str | None:

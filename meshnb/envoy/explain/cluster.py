@@ -45,6 +45,7 @@ class Clusters:
         clusters: JSON of each active `Cluster` by name.
         warming: names of clusters that are not ready and have no older version.
         assignments: JSON of each `ClusterLoadAssignment` by name; `None` if the dump was taken without endpoints.
+        draining: addresses of draining hosts by cluster; a dump shows them as unhealthy.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Clusters:
         *,
         warming: frozenset[str] = frozenset(),
         assignments: Mapping[str, Message] | None = None,
+        draining: Mapping[str, set[str]] | None = None,
     ) -> None:
+        self.draining = draining or {}
         self.clusters = clusters
         self.warming = warming
         self.assignments = assignments
@@ -101,7 +104,9 @@ class Clusters:
         return inline
 
     def _with_hosts(self, name: str, config: Message, assignment: Message, metadata: Message) -> Upstream:
-        hosts = endpoints_of(assignment)
+        inline = endpoints_of(child(config, "load_assignment"))
+        known = {host.endpoint.address for host in inline if host.endpoint.health == "DRAINING"}
+        hosts = endpoints_of(assignment, known | self.draining.get(name, set()))
         subset: Subset = choose_subset(child(config, "lb_subset_config"), metadata, hosts)
         choice = choose_hosts(subset.hosts, child(config, "common_lb_config"), child(assignment, "policy"))
         notes = [*subset.notes, *choice.notes]

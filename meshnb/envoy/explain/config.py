@@ -7,6 +7,7 @@ from typing import Any
 
 from meshnb.envoy.explain.cluster import Clusters
 from meshnb.envoy.explain.connection_manager import ConnectionManager
+from meshnb.envoy.explain.endpoint import address_text
 from meshnb.envoy.explain.fields import Message, child, items, text, type_name, value
 from meshnb.envoy.explain.listener import Listener
 from meshnb.envoy.explain.virtual_host import RouteTable
@@ -18,6 +19,7 @@ class Config:
 
     Args:
         dump: the decoded JSON of `GET /config_dump?include_eds`, in either key style.
+        clusters: the decoded JSON of `GET /clusters?format=json`, which tells draining hosts from unhealthy ones.
         name: how errors name it.
 
     Raises:
@@ -29,8 +31,9 @@ class Config:
         []
     """
 
-    def __init__(self, dump: object, *, name: str = "config dump") -> None:
+    def __init__(self, dump: object, *, clusters: object = None, name: str = "config dump") -> None:
         self.name = name
+        self._page = clusters if isinstance(clusters, Mapping) else {}
         self._sections = list(self._sections_of(dump))
         self.listeners = self._listeners()
         self.clusters = self._clusters()
@@ -86,7 +89,15 @@ class Config:
             for entry in self._each("EndpointsConfigDump", *names):
                 config = child(entry, "endpoint_config")
                 assignments.setdefault(text(config, "cluster_name"), config)
-        return Clusters(found, warming=warming - found.keys(), assignments=assignments)
+        return Clusters(found, warming=warming - found.keys(), assignments=assignments, draining=self._draining())
+
+    def _draining(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for cluster in items(self._page, "cluster_statuses"):
+            for host in items(cluster, "host_statuses"):
+                if text(child(host, "health_status"), "eds_health_status") == "DRAINING":
+                    found.setdefault(text(cluster, "name"), set()).add(address_text(child(host, "address")))
+        return found
 
     def _routes(self) -> dict[str, Message]:
         found: dict[str, Message] = {}

@@ -68,6 +68,8 @@ class Endpoint:
         weight: load balancing weight.
         priority: 0 is used first.
         zone: zone of its locality.
+        share: expected share of the cluster's requests, by health, priority and weight; least request, hashing and
+            locality weights shift it.
         eligible: whether a request can go there now.
         because: why not, empty if it can.
     """
@@ -77,6 +79,7 @@ class Endpoint:
     weight: int = 1
     priority: int = 0
     zone: str = ""
+    share: float = 0.0
     eligible: bool = True
     because: str = ""
 

@@ -14,6 +14,7 @@ from meshnb.errors import FormatError
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
+_LOOPBACK = (ip_address("127.0.0.1"), ip_address("::1"))
 _FAKE = ip_address("255.255.255.255")
 
 
@@ -62,7 +63,7 @@ class Chain:
             text(config, "name") or f"#{index}",
             number(match, "destination_port"),
             _networks(match, "prefix_ranges"),
-            tuple(name[1:] if name.startswith("*.") else name for name in texts(match, "server_names")),
+            tuple(name.lower().removeprefix("*") for name in texts(match, "server_names")),
             text(match, "transport_protocol"),
             tuple(texts(match, "application_protocols")),
             _networks(match, "direct_source_prefix_ranges"),
@@ -253,13 +254,13 @@ def _shown(key: object) -> str:
 
 
 def is_local(connection: Connection) -> bool | Unknown:
-    """Whether the client is on the same machine: a loopback address, or the address it connects to."""
+    """Whether the client is on the same machine: 127.0.0.1 or ::1 (no other loopback), or the address it connects to."""
     if isinstance(connection.source, Unknown):
         return connection.source
     if not connection.source:
         return True
     source = parse_ip(connection.source)
-    if source.is_loopback:
+    if source in _LOOPBACK:
         return True
     if isinstance(connection.address, Unknown):
         return connection.address

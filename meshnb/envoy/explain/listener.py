@@ -35,6 +35,7 @@ class Listener:
     bound: bool = True
     filters: list[Message] = field(default_factory=list)
     internal: bool = False
+    ipv4_compat: bool = False
 
     @classmethod
     def of(cls, config: Message, *, name: str = "") -> Listener:
@@ -54,6 +55,7 @@ class Listener:
             flag(config, "bind_to_port", default=deprecated),
             items(config, "listener_filters"),
             value(config, "internal_listener") is not None,
+            any(flag(child(address, "socket_address"), "ipv4_compat") for address in addresses),
         )
 
     def matches(self, address: str, port: int) -> str:
@@ -62,7 +64,9 @@ class Listener:
             if bound_port == port:
                 if host == address:
                     return "exact"
-                if host in _WILDCARDS and not (host == "0.0.0.0" and ":" in address):
+                if host == "0.0.0.0" and ":" not in address:
+                    return "wildcard"
+                if host in _WILDCARDS[1:] and (":" in address or self.ipv4_compat):
                     return "wildcard"
         return ""
 
@@ -123,7 +127,8 @@ def _named(listeners: Sequence[Listener], request: Request) -> ListenerChoice:
     for item in listeners:
         if request.listener in (item.name, item.where()):
             host, port = item.addresses[0]
-            if item.hands_off:
+            told = any(_filter_name(entry) in _PROXY_PROTOCOL for entry in item.filters)
+            if item.hands_off or (told and request.address):
                 host, port = request.address, request.port
             return ListenerChoice(item, "named by the caller", address=host, port=port)
     names = ", ".join(item.name for item in listeners[:12]) or "none"
@@ -184,11 +189,11 @@ def _others(
 def connection_of(listener: Listener, request: Request, choice: ListenerChoice) -> tuple[Connection, list[str]]:
     """The connection after the listener filters, and what they could not tell.
 
-    Without a TLS inspector a listener knows neither server name nor ALPN; Envoy adds one where chains ask for them.
+    Without a TLS inspector a listener knows neither server name nor ALPN, and takes TLS for plain bytes.
     """
     undecided = []
     names = [_filter_name(item) for item in listener.filters if not _disabled(item, choice.port)]
-    inspects_tls = any(name in _TLS_INSPECTOR for name in names) or _tls_inspector_added(listener)
+    inspects_tls = any(name in _TLS_INSPECTOR for name in names)
     for name in names:
         if name not in _KNOWN:
             undecided.append(f"listener filter {name} is an extension")
@@ -204,7 +209,7 @@ def connection_of(listener: Listener, request: Request, choice: ListenerChoice) 
             request.sni if seen_tls else "",
             "tls" if seen_tls else "raw_buffer",
             protocols,
-            source,
+            request.direct_source or source,
             source,
             request.source_port or Unknown("the client's port is not given"),
         ),
@@ -237,12 +242,3 @@ def _predicate(predicate: Message, port: int, *, depth: int = 0) -> bool:
             rules: Iterable[Message] = items(child(predicate, name), "rules")
             return combine(_predicate(rule, port, depth=depth + 1) for rule in rules)
     return False
-
-
-def _tls_inspector_added(listener: Listener) -> bool:
-    if any(_filter_name(item) in _TLS_INSPECTOR for item in listener.filters):
-        return False
-    return any(
-        chain.transport == "tls" or (not chain.transport and (chain.server_names or chain.protocols))
-        for chain in listener.chains
-    )

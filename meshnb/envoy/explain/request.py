@@ -31,6 +31,7 @@ class Request:
         alpn: protocols the client offers in TLS.
         source: IP of the client, empty if not known.
         source_port: port of the client, 0 if not known.
+        direct_source: IP of the peer, if it is a proxy that tells the client's by PROXY protocol.
         protocol: `HTTP/1.1`, `HTTP/1.0` or `HTTP/2`.
         random: the random number Envoy drew for the request; chances become certainties with it.
         principal: identity in the client's certificate (`spiffe://…`), `None` if not known.
@@ -51,6 +52,7 @@ class Request:
     alpn: tuple[str, ...] = ()
     source: str = ""
     source_port: int = 0
+    direct_source: str = ""
     protocol: str = "HTTP/1.1"
     random: int | None = None
     principal: str | None = None
@@ -119,7 +121,7 @@ class Request:
         for name in ("port", "source_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise UsageError(f"{name} {getattr(self, name)} is no port", hint="a port is between 0 and 65535")
-        for name in ("address", "source"):
+        for name in ("address", "source", "direct_source"):
             if getattr(self, name) and not _is_ip(getattr(self, name)):
                 raise UsageError(f"{name} {getattr(self, name)!r} is no IP address", hint="give for example 10.0.0.1")
         lower = (self.sni.lower(), tuple((name.lower(), text) for name, text in self.headers))

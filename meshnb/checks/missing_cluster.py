@@ -38,7 +38,7 @@ def missing_cluster(
     pods: pd.DataFrame | None,
     destination_rules: pd.DataFrame | None,
 ) -> list[Finding]:
-    """Routes whose cluster is missing, one finding per VirtualService and host. Proves S10-02, S10-31."""
+    """Routes whose cluster is missing, one finding per VirtualService and host."""
     leading = routes[routes.cluster.notna()]
     if leading.empty:
         return [_nothing_to_look_at()]

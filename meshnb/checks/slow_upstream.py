@@ -36,7 +36,7 @@ MIN_REQUESTS = 5
     uses=("routes", "pods"),
 )
 def slow_upstream(*, access_log: pd.DataFrame, routes: pd.DataFrame | None, pods: pd.DataFrame | None) -> list[Finding]:
-    """One finding per service whose requests time out. Proves S10-39, S10-42, S10-44, S10-46, S10-61, S10-62."""
+    """One finding per service whose requests time out."""
     sent = access_log[access_log.upstream_host.notna() & ~inbound(access_log)]
     if access_log.empty:
         return [_unknown("No request was logged in the window.")]

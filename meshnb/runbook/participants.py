@@ -21,7 +21,7 @@ ROLES = {
 
 
 def participants(access_log: pd.DataFrame | None, sync: Findings) -> pd.DataFrame:
-    """A verdict per participant, with what it rests on. Proves S10-01.
+    """A verdict per participant, with what it rests on.
 
     A request that fails is laid at one participant's door by what Envoy logged: a flag Envoy sets by itself on the
     client's side is the gateway's; on the server's side, or when the pod cannot be connected to, its proxy's; a broken

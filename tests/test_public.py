@@ -1,0 +1,42 @@
+"""The public names, pinned: adding or removing one is a decision, and shows here."""
+
+from __future__ import annotations
+
+import pytest
+
+import meshnb
+
+PUBLIC = {
+    "Column",
+    "Finding",
+    "Findings",
+    "Frame",
+    "Mesh",
+    "Severity",
+    "Snapshot",
+    "Status",
+    "Subject",
+    "Window",
+    "__version__",
+    "errors",
+    "form",
+    "open",
+    "read_access_log",
+    "read_config_dump",
+    "runbooks",
+}
+
+
+def test_public_names():
+    assert set(meshnb.__all__) == PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_is_there_and_documented(name):
+    value = getattr(meshnb, name)
+    assert name == "__version__" or value.__doc__
+
+
+def test_an_unknown_name_lists_the_public_ones():
+    with pytest.raises(AttributeError, match="read_access_log"):
+        meshnb.nope  # noqa: B018

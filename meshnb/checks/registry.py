@@ -100,17 +100,22 @@ def find(code: str) -> Check:
 
 def run(check: Check, tables: Tables) -> list[Finding]:
     """Run one check; what it could not look at comes out as `unknown`, never as a pass."""
-    reasons = {name: reason for name in check.requires if (reason := tables.absent(name))}
+    frames = {name: _made(name, tables) for name in (*check.requires, *check.uses)}
+    reasons = {name: tables.absent(name) for name in check.requires if frames[name] is None}
     if reasons:
         why = "; ".join(f"no {name}: {reason}" for name, reason in reasons.items())
         return [_unknown(check, Subject("Mesh"), f"{check.question} Could not look: {why}")]
-    frames = {name: tables.table(name) for name in check.requires}
-    frames |= {name: None if tables.absent(name) else tables.table(name) for name in check.uses}
     findings = list(check.function(**frames))
     gaps = sorted({gap for name in check.requires for gap in tables.gaps(name)})
     if gaps:
         findings.append(_unknown(check, Subject("Snapshot"), f"{check.question} Not looked at: {'; '.join(gaps)}"))
     return findings
+
+
+def _made(name: str, tables: Tables) -> Any:
+    """The table, or `None` if it is absent; that no document of it can be read shows only once it is made."""
+    frame = None if tables.absent(name) else tables.table(name)
+    return None if tables.absent(name) else frame
 
 
 def passed(code: str, summary: str, *, subject: Subject | None = None) -> Finding:

@@ -35,7 +35,7 @@ EMPTY = pd.DataFrame()
 
 
 def test_a_required_table_that_is_absent_makes_the_check_unknown():
-    (finding,) = registry.run(CHECK, Tables({}, absent={"routes": "no config_dump"}))
+    (finding,) = registry.run(CHECK, Tables({"pods": EMPTY}, absent={"routes": "no config_dump"}))
     assert finding.status is Status.UNKNOWN
     assert "no config_dump" in finding.summary
 
@@ -69,3 +69,19 @@ def test_a_code_is_never_used_twice():
     assert code
     with pytest.raises(UsageError, match="registered twice"):
         registry.check(code, "Again?", requires=("routes",))(look)
+
+
+def test_a_table_that_turns_out_unreadable_when_made_is_absent_too():
+    class Unreadable(Tables):
+        made = False
+
+        def table(self, name):
+            self.made = True
+            return EMPTY
+
+        def absent(self, name):
+            return "cut short" if self.made and name == "routes" else ""
+
+    (finding,) = registry.run(CHECK, Unreadable({}))
+    assert finding.status is Status.UNKNOWN
+    assert "cut short" in finding.summary

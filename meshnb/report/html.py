@@ -147,9 +147,12 @@ def _header(record: Record, struck: Counter[str], dropped: int) -> str:
     run = record.run
     facts: list[tuple[str, str]] = []
     if record.parameters:
-        shown = "".join(f"<code>{escape(name)}={escape(value)}</code>" for name, value in record.parameters.items())
+        shown = "".join(
+            f"<code>{escape(name)}={escape(value) or '&quot;&quot;'}</code>"
+            for name, value in record.parameters.items()
+        )
         facts.append(("Parameters", shown))
-    facts += [(name, escape(value)) for name, value in record.source.items()]
+    facts += [(name[:1].upper() + name[1:], escape(value)) for name, value in record.source.items()]
     if run.get("started"):
         facts.append(("Run", escape(_when(run["started"], run.get("finished", "")))))
     if versions := run.get("versions"):
@@ -160,7 +163,10 @@ def _header(record: Record, struck: Counter[str], dropped: int) -> str:
         facts.append(("Masked", f"{struck.total()} secrets ({escape(rules)})"))
     if dropped:
         facts.append(("Left out", f"{dropped} references to other places on a network"))
-    about = "".join(f"<dt>{escape(name)}</dt><dd>{value}</dd>" for name, value in facts)
+    about = ""
+    for name, value in facts:
+        wide = ' class="wide"' if len(value) > 60 else ""
+        about += f"<dt{wide}>{escape(name)}</dt><dd{wide}>{value}</dd>"
     return (
         f'<header><div class="kind"><span>meshnb · {escape(record.name)}</span>'
         '<label class="toggle"><input type="checkbox" id="code">Show code</label></div>'

@@ -122,7 +122,7 @@ def bar(
     words = ", ".join(f"{row} {label}" for row, label in zip(rows, labels, strict=True)) or "no rows"
     return Chart(
         Spec(
-            "bars", title, unit, tuple(series), tuple(rows), tuple(labels),
+            "bars", title, unit, tuple(series), tuple(rows), tuple(labels), legend=bool(color),
             note=_missing(sum(value is None for value in values)),
             alt=f"{title or 'Bars'}: {words}{' ' + unit if unit and words != 'no rows' else ''}.",
         )
@@ -173,7 +173,7 @@ def timeline(
     words = f"{len(seen)} {unit}{split} from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
     return Chart(
         Spec(
-            "timeline", title, f"{unit} per {_span(step.total_seconds())}", series, step=step,
+            "timeline", title, f"{unit} per {_span(step.total_seconds())}", series, step=step, legend=bool(color),
             note=_missing(len(moments) - len(seen)), alt=f"{title or 'Timeline'}: {words}.",
         )
     )  # fmt: skip
@@ -224,8 +224,11 @@ def lines(
     note = "Not every point is drawn." if thinned else ""
     said = f"{'; '.join(words)} {unit}".strip() if words else "no points"
     return Chart(
-        Spec("lines", title, unit, tuple(series), marks=_marks(marks), note=note, alt=f"{title or 'Lines'}: {said}.")
-    )
+        Spec(
+            "lines", title, unit, tuple(series), marks=_marks(marks), legend=bool(color), note=note,
+            alt=f"{title or 'Lines'}: {said}.",
+        )
+    )  # fmt: skip
 
 
 def durations(
@@ -292,7 +295,7 @@ def durations(
     return Chart(
         Spec(
             "durations", title, unit, series, tuple(shown),
-            tuple(f"median {s.amount(medians[row])} {unit}" for row in shown), _marks(marks),
+            tuple(f"median {s.amount(medians[row])} {unit}" for row in shown), _marks(marks), legend=bool(color),
             note=" ".join([*notes, _missing(missing)]).strip(),
             alt=f"{title or 'Durations'}: {words or 'no values'}.{limits}",
         )

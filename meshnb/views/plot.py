@@ -17,13 +17,8 @@ TITLE_ROOM = 28
 """Height of the title; a report has the title above the picture and takes this away."""
 
 
-def _named(spec: Spec) -> bool:
-    """Whether a legend is needed: not where the rows name the series."""
-    return len(spec.series) > 1 and not {one.name for one in spec.series} & set(spec.rows)
-
-
 def _top(spec: Spec) -> int:
-    return (TITLE_ROOM if spec.title else 0) + (34 if _named(spec) else 20 if spec.marks else 8)
+    return (TITLE_ROOM if spec.title else 0) + (34 if spec.legend else 20 if spec.marks else 8)
 
 
 def height(spec: Spec) -> int:
@@ -101,7 +96,7 @@ def _layout(spec: Spec) -> dict[str, Any]:
         "height": height(spec),
         "barmode": "stack",
         "bargap": 0.3 if across else 0,
-        "showlegend": _named(spec),
+        "showlegend": spec.legend,
         "legend": {
             "orientation": "h",
             "yanchor": "bottom",

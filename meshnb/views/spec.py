@@ -52,6 +52,7 @@ class Spec:
         labels: text at the end of each row.
         marks: lines drawn across at a value, with their label.
         step: width of a bin, for `timeline`.
+        legend: whether the series need their names told.
         note: what a reader must know of how the values were chosen.
         alt: the chart in words.
     """
@@ -64,6 +65,7 @@ class Spec:
     labels: tuple[str, ...] = ()
     marks: tuple[tuple[str, float], ...] = ()
     step: timedelta = timedelta()
+    legend: bool = False
     note: str = ""
     alt: str = ""
 

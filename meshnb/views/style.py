@@ -82,11 +82,14 @@ def _cell(value: Any, kind: str) -> str:
 
 
 def _heading(name: str, kind: str, values: list[Any]) -> str:
-    """A column's heading; text wraps anywhere, so a column of it keeps the width of a short line."""
+    """A column's heading; text wraps anywhere, so a column of it keeps the width of a short line.
+
+    Where space is short (in print) a heading may break at an underscore.
+    """
     classes = f' class="{kind}"' if kind else ""
-    width = min(max((len(text_of(value)) for value in values), default=0), 28)
-    room = "" if kind or width < 8 else f' style="min-width:{width}ch"'
-    return f'<th{classes} scope="col"{room}>{escape(name)}</th>'
+    width = min(max((len(text_of(value)) for value in values), default=0) + 1, 28)
+    room = "" if kind or width <= len(name) else f' style="min-width:{width}ch"'
+    return f'<th{classes} scope="col"{room}>{escape(name).replace("_", "_<wbr>")}</th>'
 
 
 def html_table(names: list[str], rows: list[list[Any]], *, caption: str = "") -> str:

@@ -44,9 +44,8 @@ def _rect(x: float, y: float, width: float, height: float, color: str, title: st
 
 
 def _legend(spec: Spec) -> tuple[str, float]:
-    """Names of the series with their colours, and the room they take; none where the rows name them already."""
-    names = [one.name for one in spec.series]
-    if len(names) < 2 or set(names) & set(spec.rows):
+    """Names of the series with their colours, and the room they take."""
+    if not spec.legend:
         return "", 0.0
     parts, x, y = [], 0.0, 12.0
     for one in spec.series:

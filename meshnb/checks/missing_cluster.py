@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshnb.checks.registry import check, passed
-from meshnb.checks.requests import has_flag
+from meshnb.checks.requests import has_flag, matching
 from meshnb.checks.subsets import define_subsets
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
@@ -212,7 +212,7 @@ def _refused(case: _Case, access_log: pd.DataFrame | None) -> tuple[int, int, pd
     domains = {domain.partition(":")[0] for domains in case.routes.domains for domain in domains}
     log = access_log[access_log.proxy.isin(case.proxies)]
     if "*" not in domains:
-        log = log[log.authority.fillna("").map(lambda authority: authority.partition(":")[0] in domains).astype(bool)]
+        log = log[matching(log.authority, lambda authority: authority.partition(":")[0] in domains)]
     refused = log[has_flag(log, "NC")]
     return len(refused), len(log), refused
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshnb.checks.requests import has_flag, inbound
+from meshnb.checks.requests import has_flag, inbound, matching
 from meshnb.envoy.flags import known_flags
 from meshnb.model.finding import Findings, Status
 
@@ -74,7 +74,7 @@ def _told(rows: pd.DataFrame) -> list[str]:
 def _any_flag(log: pd.DataFrame, side: str) -> pd.Series:
     """Which rows carry a flag by which one side ended the request: downstream, envoy or upstream."""
     names = {flag.flag for flag in known_flags().values() if flag.side == side}
-    return log["flags"].fillna("").map(lambda flags: bool(names & set(flags.split(",")))).astype(bool)
+    return matching(log["flags"], lambda flags: bool(names & set(flags.split(","))))
 
 
 def _without_flags(log: pd.DataFrame) -> pd.Series:

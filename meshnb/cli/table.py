@@ -82,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
     df = _filter(arguments.table, _table(arguments), filters)
     _output.write(_columns(df, arguments.columns), output, arguments.to)
     skipped = df.attrs.get("skipped")
-    if skipped:
+    if skipped and isinstance(skipped, dict):  # by reason
+        print(*(f"meshnb: left out {count}: {reason}" for reason, count in skipped.items()), sep="\n", file=sys.stderr)
+    elif skipped:
         print(f"meshnb: {skipped} lines were not of this kind and are left out", file=sys.stderr)
     return CLEAN
 

@@ -89,7 +89,7 @@ def find_files(paths: str | Path | LogFile | Iterable[str | Path | LogFile]) -> 
             found.setdefault(str(item.path), item)
             continue
         if str(item) == "-":
-            found.setdefault("-", _spooled_stdin())
+            found.setdefault("-", spooled(sys.stdin.buffer))
             continue
         files = _expand(item)
         if not files:
@@ -110,10 +110,10 @@ def _expand(item: str | Path) -> list[Path]:
     return sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())  # noqa: PTH207
 
 
-def _spooled_stdin() -> LogFile:
-    """Standard input as a temporary file, since a log may be looked at more than once."""
+def spooled(data: bytes | BinaryIO) -> LogFile:
+    """Standard input, or bytes, as a temporary file, since a log may be looked at more than once."""
     spool = tempfile.NamedTemporaryFile(prefix="meshnb-")  # noqa: SIM115 - lives as long as the LogFile
-    shutil.copyfileobj(sys.stdin.buffer, spool)
+    shutil.copyfileobj(io.BytesIO(data) if isinstance(data, bytes) else data, spool)
     spool.flush()
     return LogFile(Path(spool.name), "standard input", spool=spool)
 

@@ -5,14 +5,16 @@ To add one, write a function here that takes a path or bytes and decorate it wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from meshnb.errors import UsageError
 from meshnb.loaders.documents import Source, read_document, what_is
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from meshnb.loaders.access_log_lines import LogFile
     from meshnb.loaders.config_dump import ConfigDump
     from meshnb.loaders.ztunnel import ZtunnelDump
 
@@ -85,3 +87,48 @@ def _live_endpoints(source: Source) -> pd.DataFrame:
     from meshnb.loaders.clusters_admin import read_clusters_admin
 
     return read_clusters_admin(source)
+
+
+@file_reader("access_log")
+def _access_log(source: Source) -> pd.DataFrame:
+    """Any format that is recognised; bytes come from standard input."""
+    from meshnb.loaders.access_log import read_access_log
+
+    return read_access_log(_as_path(source))
+
+
+@file_reader("skipped_lines")
+def _skipped_lines(source: Source) -> pd.DataFrame:
+    from meshnb.loaders.access_log import scan_access_log
+
+    return scan_access_log(_as_path(source)).skipped
+
+
+@file_reader("debug_log")
+def _debug_log(source: Source) -> pd.DataFrame:
+    from meshnb.loaders.debug_log import read_debug_log
+
+    return read_debug_log(_as_path(source))
+
+
+@file_reader("tcp_streams")
+def _tcp_streams(source: Source) -> pd.DataFrame:
+    from meshnb.loaders.pcap import read_pcap
+
+    return read_pcap(bytes(source) if isinstance(source, (bytearray, memoryview)) else _path_or_bytes(source))
+
+
+def _path_or_bytes(source: Source) -> str | bytes:
+    if isinstance(source, Mapping):
+        raise UsageError("a log is read from a file, not from a decoded document")
+    return source if isinstance(source, bytes) else str(source)
+
+
+def _as_path(source: Source) -> str | LogFile:
+    """What readers of logs take: a path; bytes are kept in a temporary file."""
+    from meshnb.loaders.access_log_lines import spooled
+
+    if isinstance(source, (bytearray, memoryview)):
+        source = bytes(source)
+    given = _path_or_bytes(source)
+    return spooled(given) if isinstance(given, bytes) else given

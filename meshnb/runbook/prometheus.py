@@ -149,7 +149,7 @@ class Prometheus:
 
     def lint(self, expr: str, *, version: str = "") -> pd.DataFrame:
         """Mistakes in a query: dead metrics, `rate()` of gauges, labels that this Prometheus does not have."""
-        from meshnb.tuning.lint import lint
+        from meshnb.tuning.linter import lint
 
         return lint(expr, version=version, labels=set(self.labels()["label"]))
 

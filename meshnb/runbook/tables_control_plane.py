@@ -1,14 +1,186 @@
-"""Tables of a `Mesh` from istiod and Prometheus."""
+"""Tables of a `Mesh` from recorded queries and from istiod's settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
+from meshnb.errors import FormatError, NotFound
+from meshnb.loaders.prometheus_record import Recorded, read_recording
+from meshnb.model.frame import returns
+from meshnb.model.tables import control_plane as tables
+from meshnb.model.window import Window
 from meshnb.runbook.base import MeshBase, Needs
+from meshnb.tuning import decision, levers, signals
+from meshnb.tuning.signals import Thresholds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SETTINGS = ("kubernetes/deployments.", "kubernetes/configmaps.", "kubernetes/horizontalpodautoscalers.")
 
 
 class ControlPlaneTables(MeshBase):
     """What the control plane says of itself."""
 
-    TABLES: ClassVar[Mapping[str, Needs]] = {}
+    TABLES: ClassVar[Mapping[str, Needs]] = {
+        "recorded_queries": Needs("prometheus"),
+        "control_plane": Needs("prometheus"),
+        "bottleneck": Needs("prometheus"),
+        "recommendations": Needs("prometheus"),
+        "request_rates": Needs("prometheus", "prometheus/telemetry."),
+        "istiod_settings": Needs("kubernetes", "kubernetes/deployments."),
+    }
+
+    thresholds: Thresholds = Thresholds()
+    """Where a signal turns from fine to trouble; assign others before asking."""
+
+    @cached_property
+    def _recordings(self) -> dict[str, Recorded]:
+        """Recorded queries by name; unreadable documents are kept in `gaps`."""
+        found: dict[str, Recorded] = {}
+        for document in self.documents("recorded_queries"):
+            try:
+                for one in read_recording(self.snapshot.read(document), file=self.snapshot.source_of(document)):
+                    found[one.name] = one
+            except FormatError as error:
+                self._unreadable[document.path] = error.message
+        return found
+
+    def absent(self, table: str) -> str:
+        """Why a table cannot be made at all, empty if it can."""
+        if self._needs(table).kind == "prometheus":
+            _ = self._recordings  # reading them finds those that cannot be read
+        return super().absent(table)
+
+    @returns(tables.RECORDED_QUERIES)
+    def recorded_queries(self) -> pd.DataFrame:
+        """The queries of the snapshot, and what came back."""
+        return tables.RECORDED_QUERIES.rows(
+            {
+                "name": name,
+                "query": one.query,
+                "kind": one.kind,
+                "samples": None if one.error else len(one.frame()),
+                "error": one.error or None,
+                "start": one.start,
+                "end": one.end,
+                "step_s": one.step_s,
+            }
+            for name, one in self._recordings.items()
+        )
+
+    def samples(self, name: str, *, window: str | Window = "") -> pd.DataFrame:
+        """Samples of a recorded query: one column per label, `time`, `value`.
+
+        Args:
+            name: name of the query, as in `recorded_queries`.
+            window: only samples of this time; default is the mesh's window.
+
+        Raises:
+            NotFound: the snapshot holds no such query.
+        """
+        if name not in self._recordings:
+            hint = f"recorded: {', '.join(self._recordings)}" if self._recordings else "record with Prometheus.record"
+            raise NotFound(f"no recorded query {name!r} in {self.snapshot.name}", hint=hint)
+        return self._cut(self._recordings[name], window)
+
+    def _cut(self, one: Recorded, window: str | Window) -> pd.DataFrame:
+        frame = one.frame()
+        span = self._span(one, window)
+        if span is None or one.kind == "instant" or frame.empty:
+            return frame
+        cut = frame[(frame["time"] >= span.start) & (frame["time"] <= span.end)].reset_index(drop=True)
+        cut.attrs = frame.attrs
+        return cut
+
+    def _span(self, one: Recorded, window: str | Window) -> Window | None:
+        if isinstance(window, Window):
+            return window
+        return Window.parse(window, now=one.end) if window else self.window
+
+    def _recorded(self, window: str | Window) -> signals.Recorded:
+        frames: dict[str, pd.DataFrame] = {}
+        errors: dict[str, str] = {}
+        for name, one in self._recordings.items():
+            try:
+                frames[name] = self._cut(one, window)
+            except FormatError as error:
+                errors[name] = error.message
+            if one.error:
+                errors[name] = one.error
+        version = signals.istio_version(frames) or str(self.snapshot.manifest.versions.get("istio", ""))
+        return signals.Recorded(frames, errors, version)
+
+    @returns(tables.CONTROL_PLANE)
+    def control_plane(self, *, window: str | Window = "") -> pd.DataFrame:
+        """The golden signals of the control plane, each with its verdict: latency, saturation, traffic, errors.
+
+        Args:
+            window: `10m` (before the end of the recording), `START/END`, or a `Window`; default is the mesh's.
+        """
+        return signals.control_plane(self._recorded(window), self.thresholds)
+
+    @returns(tables.BOTTLENECK)
+    def bottleneck(self, *, window: str | Window = "") -> pd.DataFrame:
+        """The way through the decision tree: every question, its answer, what it rests on, the branches not taken.
+
+        Args:
+            window: as in `control_plane`.
+        """
+        return decision.bottleneck(self.control_plane(window=window), self.thresholds)
+
+    @returns(tables.RECOMMENDATIONS)
+    def recommendations(self, *, window: str | Window = "") -> pd.DataFrame:
+        """What to change for the bottleneck, in the order to try it, with condition, guard, setting and verification.
+
+        Args:
+            window: as in `control_plane`.
+        """
+        return levers.recommendations(decision.conclusion(self.bottleneck(window=window)), self._facts())
+
+    def _facts(self) -> levers.Facts:
+        settings = (
+            {} if self.absent("istiod_settings") else self.istiod_settings().set_index("setting")["value"].to_dict()
+        )
+        documents = self.snapshot.documents("kubernetes")
+        sidecars = next((d for d in documents if d.path.startswith("kubernetes/sidecars.")), None)
+        return levers.Facts(
+            {name: str(value) for name, value in settings.items() if isinstance(value, str)},
+            None if sidecars is None else len(self._decoded([sidecars.path])),
+        )
+
+    @returns(tables.ISTIOD_SETTINGS)
+    def istiod_settings(self) -> pd.DataFrame:
+        """Settings of istiod that shape its performance: the value in effect and the default of its release."""
+        from meshnb.loaders.istiod_settings import istiod_settings
+
+        paths = [d.path for d in self.snapshot.documents("kubernetes") if d.path.startswith(_SETTINGS)]
+        version = str(self.snapshot.manifest.versions.get("istio", ""))
+        return istiod_settings(self._decoded(paths), version=version, file=self.snapshot.name)
+
+    def _decoded(self, paths: list[str]) -> list[Mapping[str, object]]:
+        from meshnb.loaders.objects import decode_objects
+
+        found: list[Mapping[str, object]] = []
+        for document in self.snapshot.documents("kubernetes"):
+            if document.path in paths:
+                try:
+                    found += decode_objects(self.snapshot.read(document), file=self.snapshot.source_of(document))
+                except FormatError as error:
+                    self._unreadable[document.path] = error.message
+        return found
+
+    @returns(tables.REQUEST_RATES)
+    def request_rates(self) -> pd.DataFrame:
+        """Requests a second over the window by reporter, source, destination, code and flags."""
+        return tables.REQUEST_RATES.conform(_telemetry(self._recordings.get("requests")), extra=False)
+
+
+def _telemetry(one: Recorded | None) -> pd.DataFrame:
+    """The recorded requests with every column, whichever labels the mesh has."""
+    if one is None:
+        return tables.REQUEST_RATES.empty()
+    frame = one.frame().drop(columns="time").rename(columns={"value": "rate"})
+    return frame[[name for name in frame if name in tables.REQUEST_RATES.column_names]]

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from meshnb.errors import UsageError
+from meshnb.model.istiod import release
 from meshnb.tuning.promql import parse
 
 _PARTS = ("_bucket", "_count", "_sum")
@@ -42,9 +43,9 @@ class Metric:
 
     def exists_in(self, version: str) -> bool:
         """Whether an Istio release exports it; true where the version is not known."""
-        if not (release := minor(version)):
+        if not (asked := release(version)):
             return True
-        return (not self.first or minor(self.first) <= release) and (not self.last or release <= minor(self.last))
+        return (not self.first or release(self.first) <= asked) and (not self.last or asked <= release(self.last))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +157,6 @@ def family(name: str) -> str:
         if name.endswith(part) and name.removesuffix(part) in metrics():
             return name.removesuffix(part)
     return name
-
-
-def minor(version: str) -> tuple[int, ...]:
-    """Major and minor number of a release; empty if it names none.
-
-    Example:
-        >>> minor("1.22.3-distroless"), minor("unknown")
-        ((1, 22), ())
-    """
-    numbers = version.strip().lstrip("v").split("-")[0].split(".")[:2]
-    return tuple(map(int, numbers)) if len(numbers) == 2 and all(n.isdigit() for n in numbers) else ()
 
 
 def _load(name: str) -> dict[str, dict[str, Any]]:

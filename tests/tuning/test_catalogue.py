@@ -8,11 +8,12 @@ import pytest
 from realprom import RealPrometheus
 
 from meshnb.errors import UsageError
+from meshnb.model.istiod import release
 from meshnb.model.window import Window
 from meshnb.runbook.prometheus import Prometheus
-from meshnb.tuning.catalogue import metrics, minor, queries, query, wrong_names
+from meshnb.tuning.catalogue import metrics, queries, query, wrong_names
 from meshnb.tuning.ladder import steps
-from meshnb.tuning.lint import lint
+from meshnb.tuning.linter import lint
 
 T0 = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
@@ -145,7 +146,7 @@ def test_a_service_pattern_is_escaped():
 
 
 def test_minor_versions():
-    assert [minor(v) for v in ("1.9", "v1.22.3", "1.31-alpha", "unknown", "")] == [(1, 9), (1, 22), (1, 31), (), ()]
+    assert [release(v) for v in ("1.9", "v1.22.3", "1.31-alpha", "unknown", "")] == [(1, 9), (1, 22), (1, 31), (), ()]
 
 
 def test_s10_64_the_ladder_of_the_notes():

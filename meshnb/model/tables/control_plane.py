@@ -194,3 +194,118 @@ SIMULATIONS = Frame(
         Column("delay_p99_s", "float64", "The same, 99 % are shorter.", unit="s"),
     ),
 )
+
+CONTROL_PLANE = Frame(
+    "control_plane",
+    "One row per measure of the control plane, with a verdict.",
+    (
+        Column("signal", "string", "latency, saturation, traffic in, traffic out or errors.", nullable=False),
+        Column("measure", "string", "Name of the measure; that of its query.", nullable=False),
+        Column("what", "string", "What it is.", nullable=False),
+        Column(
+            "verdict",
+            "string",
+            "ok, warning, critical, seen (no threshold), quiet (nothing to count) or unknown (could not be measured).",
+            nullable=False,
+        ),
+        Column("peak", "float64", "Largest value of the window."),
+        Column("mean", "float64", "Mean of the window."),
+        Column("last", "float64", "Last value of the window."),
+        Column("unit", "string", "Unit of the values."),
+        Column("warning", "float64", "Threshold of a warning."),
+        Column("critical", "float64", "Threshold of the worse verdict."),
+        Column("held_s", "float64", "Longest stretch above the threshold.", unit="s"),
+        Column("at", "timestamp", "When the peak was."),
+        Column("statement", "string", "The verdict in words.", nullable=False),
+        Column("query", "string", "PromQL that measures it.", nullable=False),
+    ),
+    key=("measure",),
+)
+
+BOTTLENECK = Frame(
+    "bottleneck",
+    "One row per question on the way through the decision tree, with its answer; the last row is the conclusion.",
+    (
+        Column("step", "int64", "Number of the step.", nullable=False),
+        Column("node", "string", "Name of the question or conclusion.", nullable=False),
+        Column("question", "string", "The question, or the conclusion in words.", nullable=False),
+        Column("answer", "string", "yes, no, unknown; of the conclusion fail, pass or unknown.", nullable=False),
+        Column("evidence", "string", "What the answer rests on.", nullable=False),
+        Column("measures", "list<string>", "Measures looked at.", nullable=False),
+        Column("next", "string", "Where the answer leads."),
+        Column("not_taken", "string", "Where the other answers would have led."),
+    ),
+)
+
+RECOMMENDATIONS = Frame(
+    "recommendations",
+    "One row per lever, in the order to try them.",
+    (
+        Column("order", "int64", "In which order to try.", nullable=False),
+        Column("lever", "string", "Name of the lever.", nullable=False),
+        Column("what", "string", "What to do.", nullable=False),
+        Column("why", "string", "Why it helps here.", nullable=False),
+        Column("condition", "string", "When it helps.", nullable=False),
+        Column("guard", "string", "What to mind; when it makes things worse.", nullable=False),
+        Column("done", "bool", "Whether it is in place already; missing if it cannot be told."),
+        Column("setting", "string", "YAML or command.", nullable=False),
+        Column("verify", "string", "Query that will show whether it helped.", nullable=False),
+    ),
+    key=("lever",),
+)
+
+ISTIOD_SETTINGS = Frame(
+    "istiod_settings",
+    "One row per setting of istiod that shapes its performance, with the value in effect.",
+    (
+        Column(
+            "setting",
+            "string",
+            "Name: an environment variable, or a field of the Deployment or MeshConfig.",
+            nullable=False,
+        ),
+        Column("value", "string", "Value in effect."),
+        Column("default", "string", "Default of this release."),
+        Column("changed", "bool", "Whether it is set and differs from the default."),
+        Column("source", "string", "Where the value comes from.", nullable=False),
+        Column("meaning", "string", "What it does.", nullable=False),
+        Column("note", "string", "What to mind."),
+    ),
+    key=("setting",),
+)
+
+RECORDED_QUERIES = Frame(
+    "recorded_queries",
+    "One row per query recorded in the snapshot.",
+    (
+        Column("name", "string", "Name of the query.", nullable=False),
+        Column("query", "string", "PromQL as it was asked.", nullable=False),
+        Column("kind", "string", "range or instant.", nullable=False),
+        Column("samples", "int64", "Samples that came back."),
+        Column("error", "string", "Why none came back."),
+        Column("start", "timestamp", "Start of the window.", nullable=False),
+        Column("end", "timestamp", "End of the window.", nullable=False),
+        Column("step_s", "float64", "Between two points.", unit="s", nullable=False),
+    ),
+    key=("name",),
+)
+
+REQUEST_RATES = Frame(
+    "request_rates",
+    "One row per kind of request as Istio's metrics count it.",
+    (
+        Column("reporter", "string", "Whose proxy counted: source or destination."),
+        Column("source_workload", "string", "Who called."),
+        Column("source_workload_namespace", "string", "Its namespace."),
+        Column("destination_service", "string", "Which service was called."),
+        Column("destination_workload", "string", "Which workload answered."),
+        Column("destination_workload_namespace", "string", "Its namespace."),
+        Column("request_protocol", "string", "http, grpc or tcp."),
+        Column("response_code", "string", "HTTP status; 0 for none."),
+        Column("grpc_response_status", "string", "gRPC status."),
+        Column("response_flags", "string", "Envoy's flags; - for none."),
+        Column("pod", "string", "Pod of the reporting proxy, if scraping adds it."),
+        Column("version", "string", "Version label of that pod, if scraping adds it."),
+        Column("rate", "float64", "Requests a second, mean of the window.", unit="1/s", nullable=False),
+    ),
+)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnb.errors import UsageError
-from meshnb.tuning.simulate import Event, Settings, compare, events_of_rates, simulate
+from meshnb.tuning.simulator import Event, Settings, compare, events_of_rates, simulate
 
 DEFAULT = Settings()
 

@@ -1,0 +1,124 @@
+"""The questions of the control-plane runbooks, each one call: tables to read, charts and the path through the tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshnb.errors import UsageError
+from meshnb.model.frame import returns
+from meshnb.model.tables import control_plane as tables
+from meshnb.model.window import Window
+from meshnb.runbook.tables_control_plane import ControlPlaneTables
+from meshnb.tuning import decision, histograms
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from meshnb.views.charts import Chart
+    from meshnb.views.decision import Decision
+    from meshnb.views.tables import Table
+
+_SIGNALS = ("latency", "saturation", "traffic in", "traffic out", "errors")
+_CHARTS = {
+    "latency": (("convergence_p50", "convergence_p90", "convergence_p99", "convergence_p999"), "Push queue to proxy"),
+    "queue": (("queue_p50", "queue_p90", "queue_p99", "queue_p999"), "Wait in the push queue"),
+    "push": (("push_p50", "push_p90", "push_p99", "push_p999"), "Building and sending one type of configuration"),
+    "delay": (("debounce_p99", "queue_p99", "push_p99"), "Where the time goes, p99"),
+    "saturation": (("cpu_of_limit", "cpu_throttled", "memory_of_limit"), "istiod, of its limits"),
+    "cpu": (("cpu_container", "cpu_process"), "CPU istiod uses"),
+    "updates": (("inbound_updates",), "Changes istiod receives"),
+    "triggers": (("push_triggers",), "Causes of pushes"),
+    "pushes": (("pushes",), "Pushes by type"),
+    "connections": (("connections_by_istiod",), "Proxies by istiod"),
+    "bytes": (("xds_rx_max", "xds_rx_median", "xds_tx_max", "xds_tx_median"), "Configuration on the wire"),
+    "rejects": (("rejects",), "Configuration refused by proxies, in five minutes"),
+}
+
+
+class ControlPlaneViews(ControlPlaneTables):
+    """Whether configuration is late, why, and what would help."""
+
+    def golden_signals(self, signal: str = "", *, window: str | Window = "") -> Table:
+        """The golden signals, worst first.
+
+        Args:
+            signal: latency, saturation, traffic in, traffic out or errors; empty for all.
+            window: as in `control_plane`.
+
+        Raises:
+            UsageError: no such signal.
+        """
+        from meshnb.views.tables import table
+
+        if signal and signal not in _SIGNALS:
+            raise UsageError(f"no signal {signal!r}", hint=", ".join(_SIGNALS))
+        frame = self.control_plane(window=window)
+        frame = frame[frame["signal"] == signal] if signal else frame
+        order = {word: n for n, word in enumerate(("critical", "warning", "unknown", "ok", "seen", "quiet"))}
+        frame = frame.sort_values("verdict", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+        bad = int(frame["verdict"].isin(["critical", "warning"]).sum())
+        shown = frame[["signal", "what", "verdict", "peak", "unit", "statement"]]
+        return table(shown, title=f"{signal or 'Golden signals'}: {bad} above a threshold", limit=40)
+
+    def signal_chart(self, name: str, *, window: str | Window = "") -> Chart:
+        """A signal over time.
+
+        Args:
+            name: latency, queue, push, delay, saturation, cpu, updates, triggers, pushes, connections, bytes,
+                rejects.
+            window: as in `control_plane`.
+
+        Raises:
+            UsageError: no such chart.
+        """
+        import pandas as pd
+
+        from meshnb.tuning.catalogue import query
+        from meshnb.views.charts import lines
+
+        if name not in _CHARTS:
+            raise UsageError(f"no chart {name!r}", hint=", ".join(_CHARTS))
+        names, title = _CHARTS[name]
+        parts = [self._drawn(one, window) for one in names if one in self._recordings]
+        frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"time": [], "value": [], "series": []})
+        return lines(frame, x="time", y="value", color="series", title=title, unit=query(names[0]).unit)
+
+    def _drawn(self, name: str, window: str | Window) -> pd.DataFrame:
+        import pandas as pd
+
+        from meshnb.views.style import ABSENT
+
+        frame = self.samples(name, window=window)
+        labels = [column for column in frame if column not in ("time", "value")]
+        parts = [frame[label].astype("string[pyarrow]").fillna(ABSENT) for label in labels]
+        texts = parts[0].str.cat(parts[1:], sep=" ") if parts else name
+        return pd.DataFrame({"time": frame["time"], "value": frame["value"], "series": texts}).dropna(subset=["value"])
+
+    def decision_path(self, *, window: str | Window = "") -> Decision:
+        """The picture of the way through the decision tree."""
+        from meshnb.views.decision import decision as show
+
+        steps = self.bottleneck(window=window)
+        end = decision.conclusion(steps)
+        return show(steps, title=f"{end.name}: {end.text}")
+
+    def levers(self, *, window: str | Window = "") -> Table:
+        """What to change, in the order to try it."""
+        from meshnb.views.tables import table
+
+        frame = self.recommendations(window=window)
+        shown = frame[["order", "lever", "what", "done", "condition", "guard", "setting", "verify"]]
+        return table(shown, title=f"Levers: {len(frame)}")
+
+    @returns(tables.BUCKETS)
+    def convergence_buckets(self) -> pd.DataFrame:
+        """Pushes of the window by how long they took, bucket by bucket."""
+        frame = self.samples("convergence_buckets") if "convergence_buckets" in self._recordings else None
+        if frame is None or frame.empty or "le" not in frame:
+            return tables.BUCKETS.empty()
+        return histograms.buckets(frame)
+
+    @returns(tables.QUANTILES)
+    def convergence_quantiles(self) -> pd.DataFrame:
+        """Quantiles of the convergence time, each with the bucket it lies in: what is sure, what is estimated."""
+        return histograms.quantiles(self.convergence_buckets())

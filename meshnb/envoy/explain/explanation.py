@@ -136,7 +136,7 @@ class Outcome:
             "redirect": f"{self.response_code} to {self.location}",
             "direct_response": f"{self.response_code} answered by Envoy",
             "reply": f"{self.response_code} {self.response_flags} {self.response_code_details}",
-            "closed": f"connection closed, {self.response_flags} {self.response_code_details}",
+            "closed": f"connection closed {self.response_flags} {self.response_code_details}".rstrip(" -"),
         }.get(self.kind, "undecided")
         if self.kind == "cluster" and self.response_code is not None:
             end += f": {self.response_code} {self.response_flags} {self.response_code_details}"

@@ -86,7 +86,7 @@ class _Walk:
             self._step("listener", "", choice.because, lost=choice.lost, undecided=choice.undecided)
             if choice.undecided:
                 return self._undecided()
-            return [Outcome("closed", response_code_details="connection refused: no listener")]
+            return [Outcome("closed", notes=("the connection is refused: Envoy does not listen there",))]
         connection, undecided = connection_of(listener, self.request, choice)
         facts: dict[str, str] = {"bound to": listener.where()}
         if direction := text(listener.config, "traffic_direction"):
@@ -125,7 +125,7 @@ class _Walk:
         http = self._terminal(chain) == "HttpConnectionManager"
         if terminates and not self.request.tls:
             self._step("filter chain", chain.name, "the chain expects TLS and the client speaks plaintext")
-            return [Outcome("closed", response_code=0, response_code_details="TLS handshake fails")]
+            return [Outcome("closed", response_code=0, notes=("the TLS handshake fails",))]
         if self.request.tls and not terminates and http:
             self._step("network filter", "http_connection_manager", "TLS arrives where plaintext HTTP is expected")
             reply = Outcome("reply", response_code=400, response_flags="DPE", response_code_details="http1.codec_error")

@@ -163,12 +163,16 @@ def difference(outcome: Outcome, request: Request, line: dict[str, Any]) -> dict
         expected |= {"path": outcome.path, "authority": outcome.authority}
         # What the upstream makes of a rewritten path is not Envoy's decision.
         del expected["code"]
-        if request.method == "CONNECT":
-            # The client closes the tunnel at once, which Envoy logs in several ways.
+        if request.method == "CONNECT" or dict(request.headers).get("upgrade"):
+            # The upstream refuses the tunnel or the client closes it at once, which Envoy logs in several ways.
             del expected["flags"], expected["details"]
     if outcome.response_code_details == "path_normalization_failed":
         # Refused before routing; Envoy may log a route that it looks up for the answer.
         del expected["route"]
-    actual = {name: line[name] or "" for name in expected if name != "flags"}
+    if request.tcp:
+        # There is no HTTP: neither status nor details.
+        expected = {name: expected[name] for name in ("flags", "cluster") if name in expected}
+    actual = {name: line[name] or "" for name in expected}
     actual["flags"] = line["flags"] or "-"
+    actual = {name: actual[name] for name in expected}
     return {name: (expected[name], actual[name]) for name in expected if expected[name] != actual[name]}

@@ -22,7 +22,7 @@ def test_access_log_of_every_sample_as_csv(path, capsys):
 
 def test_foreign_lines_are_told_on_standard_error(tmp_path, capsys):
     path = tmp_path / "x.log"
-    path.write_text((DATA / "slow-gateway-access.jsonl").read_text() + "2026-11-23T09:03:07.1Z\tinfo\tready\n")
+    path.write_text((DATA / "slow-gateway-access.jsonl").read_text() + "\n2026-11-23T09:03:07.1Z\tinfo\tready\n")
     assert main(["table", "access_log", str(path), "-o", "csv"]) == 0
     assert "left out 1: application log of pilot-agent" in capsys.readouterr().err
 

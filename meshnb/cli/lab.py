@@ -42,6 +42,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     capture = add("capture", _capture, "write a snapshot")
     capture.add_argument("folder", metavar="DIR")
     capture.add_argument("--whole-log", action="store_true", help="all of the logs, not only since the last change")
+    corpus = add(
+        "corpus", _corpus, "record a labelled corpus: every scenario and mixtures, with the cause of each request"
+    )
+    corpus.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
+    corpus.add_argument("--seed", type=int, default=0, metavar="N", help="decides paths, clients, rates, shares (0)")
+    corpus.add_argument("--requests", type=int, default=80, metavar="N", help="about how many per case (80)")
     add("down", _down, "stop it")
     add("prometheus", _prometheus, "fetch Debian's Prometheus and unpack it in the cache, without root")
 
@@ -172,6 +178,15 @@ def _capture(arguments: argparse.Namespace) -> int:
     print(f"{len(snapshot.documents())} documents in {arguments.folder}")
     for document in snapshot.failed():
         print(f"missing {document.path}: {document.error}")
+    return 0
+
+
+def _corpus(arguments: argparse.Namespace) -> int:
+    from meshnb.lab.corpus import record_corpus
+
+    home = _home(arguments)
+    for case in record_corpus(arguments.out, home, seed=arguments.seed, requests=arguments.requests):
+        print(f"{case.name}: {case.requests} requests; {', '.join(f'{k} {n}' for k, n in case.causes.items())}")
     return 0
 
 

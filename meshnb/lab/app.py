@@ -7,6 +7,7 @@
     {"active": true, "type": "close"}                       closes the connection instead of answering
     {"active": true, "type": "close", "reused": true}       … only a connection that has served a request before
     {"active": true, "type": "garbage"}                     answers what is no HTTP
+    {"active": true, "rules": [{"path": "/items/4", …} …]}  each rule for the paths that begin so; the first one holds
     {"active": false}                                       behaves again
 """
 
@@ -99,9 +100,13 @@ class Handler(BaseHTTPRequestHandler):
     def _blown_up(self) -> bool:
         """Misbehave if told to; true if the request is done with."""
         blowup = self.server.blowup
+        if not blowup.get("active"):
+            return False
+        fitting = (rule for rule in blowup.get("rules", [blowup]) if self.path.startswith(rule.get("path", "/")))
+        blowup = next(fitting, {})
         with self.server.lock:
             turn = next(self.server.counter)
-        if not blowup.get("active") or (blowup.get("volatile") and turn % 2):
+        if blowup.get("volatile") and turn % 2:
             return False
         kind = blowup.get("type")
         if kind == "latency":

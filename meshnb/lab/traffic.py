@@ -6,12 +6,12 @@ import http.client
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from meshnb.errors import LabError
-from meshnb.lab.plan import GATEWAY_PORT, LabHome
+from meshnb.lab.plan import GATEWAY_PORT, LabHome, Plan
 
 HOST = "catalog.istioinaction.io"
 FORWARDED_FOR = "203.0.113.7"
@@ -19,9 +19,29 @@ FORWARDED_FOR = "203.0.113.7"
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """One request to the gateway.
+
+    Args:
+        host: its authority.
+        path: its path.
+        method: its method.
+        headers: further headers.
+        timeout: seconds after which the client gives up.
+    """
+
+    host: str = HOST
+    path: str = "/items"
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the client saw of one request: status 0 if the connection ended without an answer."""
 
+    request: Request
     request_id: str
     status: int
     seconds: float
@@ -75,34 +95,41 @@ def traffic(
     Raises:
         LabError: no lab runs, or its gateway does not listen.
     """
+    return send([Request(host, path, method, headers or {}, timeout)] * requests, home, rate=rate)
+
+
+def send(requests: Sequence[Request], home: LabHome | None = None, *, rate: float = 20.0) -> TrafficResult:
+    """Send these requests to the gateway in this order, each on its own connection; see `traffic`."""
     plan = (home or LabHome.of()).load_plan()
     begin = time.monotonic()
 
-    def send(number: int) -> Answer:
+    def send_one(numbered: tuple[int, Request]) -> Answer:
+        number, request = numbered
         time.sleep(max(0.0, begin + number / rate - time.monotonic()))
-        identity = str(uuid.uuid4())
-        sent = {
-            "Host": host,
-            "User-Agent": "meshnb-lab/1",
-            "X-Forwarded-For": FORWARDED_FOR,
-            "X-Request-Id": identity,
-            **(headers or {}),
-        }
-        return _send(plan.gateway, plan.client, method, path, sent, timeout=timeout)
+        return _send(plan, request)
 
     with ThreadPoolExecutor(max_workers=32) as pool:
-        answers = tuple(pool.map(send, range(requests)))
-    if requests and all(answer.error.startswith("ConnectionRefused") for answer in answers):
+        answers = tuple(pool.map(send_one, enumerate(requests)))
+    if answers and all(answer.error.startswith("ConnectionRefused") for answer in answers):
         raise LabError(f"the gateway does not listen on {plan.gateway}:{GATEWAY_PORT}", hint="meshnb lab status")
     return TrafficResult(answers)
 
 
-def _send(gateway: str, client: str, method: str, path: str, headers: Mapping[str, str], *, timeout: float) -> Answer:
+def _send(plan: Plan, request: Request) -> Answer:
+    identity = str(uuid.uuid4())
+    own = {
+        "Host": request.host,
+        "User-Agent": "meshnb-lab/1",
+        "X-Forwarded-For": FORWARDED_FOR,
+        "X-Request-Id": identity,
+    }
     start = time.monotonic()
-    connection = http.client.HTTPConnection(gateway, GATEWAY_PORT, timeout=timeout, source_address=(client, 0))
+    connection = http.client.HTTPConnection(
+        plan.gateway, GATEWAY_PORT, timeout=request.timeout, source_address=(plan.client, 0)
+    )
     status, error = 0, ""
     try:
-        connection.request(method, path, headers=dict(headers))
+        connection.request(request.method, request.path, headers={**own, **request.headers})
         response = connection.getresponse()
         response.read()
         status = response.status
@@ -110,4 +137,4 @@ def _send(gateway: str, client: str, method: str, path: str, headers: Mapping[st
         error = f"{type(problem).__name__}: {problem}"
     finally:
         connection.close()
-    return Answer(headers["X-Request-Id"], status, time.monotonic() - start, error)
+    return Answer(request, identity, status, time.monotonic() - start, error)

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from meshnb.lab.plan import (
     Plan,
     find_pod,
 )
-from meshnb.lab.process import end, has_ended, is_free, is_running, owner, start_detached
+from meshnb.lab.process import end, has_ended, is_free, is_running, owner, start_detached, start_time
 from meshnb.lab.prometheus import configuration, find_prometheus
 from meshnb.lab.scenarios import HEALTHY, Scenario, find_scenario
 from meshnb.lab.status import is_up, look, require_up
@@ -92,11 +92,13 @@ def up(
         plan = Plan(subnet, log_format, stats, str(envoy), version, found)
         _require_free(plan)
         _write(home, plan)
-        supervisor = _start_supervisor(home)
+        supervisor = 0
         try:
+            supervisor = _start_supervisor(home)
             _wait_until_ready(home, plan, supervisor)
         except BaseException:
-            # also when interrupted: nothing may be left behind
+            # also when interrupted, and before it has written down what it is: nothing may be left behind
+            end([(supervisor, start_time(supervisor))], grace=10.0)
             _stop(home)
             raise
     return True
@@ -291,16 +293,17 @@ def _require_free(plan: Plan) -> None:
 def _write(home: LabHome, plan: Plan) -> None:
     """A fresh folder: nothing of an earlier lab is left but the lock."""
     entries = list(home.root.iterdir())
-    if not home.plan.exists() and any(entry.name != "lock" for entry in entries):
+    if not home.plan.exists() and not all(entry.name.startswith(("lock", "plan.json")) for entry in entries):
         raise LabError(f"{home.root} holds something else than a lab", hint="give an empty or new folder")
+    # the plan is what makes it a lab's folder, so it is there first and never gone
+    home.write(home.plan, asdict(plan))
     for entry in entries:
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != "lock":
+        elif entry not in (home.plan, home.root / "lock"):
             entry.unlink()
     home.logs.mkdir()
     (home.root / "bootstrap").mkdir()
-    home.plan.write_text(plan.to_json(), encoding="utf-8")
     make_pki(home.pki)
     for pod in PODS:
         home.write(home.root / "bootstrap" / f"{pod.proxy}.json", bootstrap(plan, pod))

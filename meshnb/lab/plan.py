@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +166,6 @@ class Plan:
                 yield self.app_ip(pod), APP_PORT, f"{pod.proxy}, app"
         if self.prometheus:
             yield self.prometheus_address, PROMETHEUS_PORT, "Prometheus"
-
-    def to_json(self) -> str:
-        """As it stands in the lab's folder."""
-        return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:

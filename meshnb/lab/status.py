@@ -83,7 +83,11 @@ def status(home: LabHome | None = None) -> Status:
     plan = home.load_plan()
     processes = home.read(home.state).get("processes", {})
     parts = tuple(look(plan, name, processes.get(name)) for name in commands(plan, home))
-    missing = [] if plan.prometheus else ["no Prometheus: no history of metrics (get one: meshnb lab prometheus)"]
+    missing = (
+        []
+        if plan.prometheus
+        else ["no Prometheus, so no history of metrics; if this machine has none: meshnb lab prometheus"]
+    )
     return Status(True, parts, tuple(missing), home.read(home.marks).get("scenario", "healthy"))
 
 

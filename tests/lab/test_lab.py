@@ -267,6 +267,11 @@ def test_interrupted_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         labs.up(home, subnet=own_subnet(3), prometheus=False)
     assert len(seen) >= 5
     assert wait_until_gone(seen, 0.0) == []
+    monkeypatch.undo()
+    try:
+        assert labs.up(home, subnet=own_subnet(3), prometheus=False)
+    finally:
+        labs.down(home)
 
 
 def test_a_taken_port_is_named_with_its_process(tmp_path: Path):

@@ -7,13 +7,29 @@
 A module for each decision, in the order of a request: `listener`, `filter_chain`, `connection_manager` and `path`,
 `virtual_host`, `route` with `match` and `regex`, `filters` and `rbac`, `action` with `chance`, `rewrite` and `policy`,
 `cluster`, `subset` and `endpoint`. `walk` and `routing` put them together, `config` indexes a dump once.
+`unreachable` and `conflicts` find what no request reaches.
 """
 
 from __future__ import annotations
 
 from meshnb.envoy.explain.config import Config
+from meshnb.envoy.explain.conflicts import listener_conflicts
 from meshnb.envoy.explain.explanation import Endpoint, Explanation, Lost, Outcome, Step
 from meshnb.envoy.explain.request import Request
+from meshnb.envoy.explain.row import request_of_row
+from meshnb.envoy.explain.unreachable import unreachable_routes
 from meshnb.envoy.explain.walk import explain
 
-__all__ = ["Config", "Endpoint", "Explanation", "Lost", "Outcome", "Request", "Step", "explain"]
+__all__ = [
+    "Config",
+    "Endpoint",
+    "Explanation",
+    "Lost",
+    "Outcome",
+    "Request",
+    "Step",
+    "explain",
+    "listener_conflicts",
+    "request_of_row",
+    "unreachable_routes",
+]

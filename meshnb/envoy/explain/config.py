@@ -8,7 +8,7 @@ from typing import Any
 from meshnb.envoy.explain.cluster import Clusters
 from meshnb.envoy.explain.connection_manager import ConnectionManager
 from meshnb.envoy.explain.endpoint import address_text
-from meshnb.envoy.explain.fields import Message, child, items, text, type_name, value
+from meshnb.envoy.explain.fields import Message, child, has, items, text, type_name, value
 from meshnb.envoy.explain.listener import Listener
 from meshnb.envoy.explain.virtual_host import RouteTable
 from meshnb.errors import FormatError
@@ -35,6 +35,7 @@ class Config:
         self.name = name
         self._page = clusters if isinstance(clusters, Mapping) else {}
         self._sections = list(self._sections_of(dump))
+        self.rejected_listeners: list[tuple[str, Message]] = []
         self.listeners = self._listeners()
         self.clusters = self._clusters()
         self.routes = self._routes()
@@ -69,6 +70,8 @@ class Config:
         for entry in self._each("ListenersConfigDump", "static_listeners", "dynamic_listeners"):
             state = child(entry, "active_state") or entry
             config = child(state, "listener")
+            if has(entry, "error_state"):
+                self.rejected_listeners.append((text(entry, "name"), child(entry, "error_state")))
             if config:
                 found.append(Listener.of(config, name=text(entry, "name")))
         return found

@@ -99,7 +99,7 @@ class ConnectionManager:
             request: the request.
             port: port of the connection, for `strip_matching_host_port`.
         """
-        prepared = Prepared(Headers(request.headers))
+        prepared = Prepared(Headers(request.headers, partial=request.partial))
         headers = prepared.headers
         headers.set(":method", request.method)
         is_connect = request.method == "CONNECT"

@@ -254,7 +254,7 @@ def _shown(key: object) -> str:
 
 
 def is_local(connection: Connection) -> bool | Unknown:
-    """Whether the client is on the same machine: 127.0.0.1 or ::1 (no other loopback), or the address it connects to."""
+    """Whether the client is on this machine: 127.0.0.1 or ::1 (no other loopback), or the address it connects to."""
     if isinstance(connection.source, Unknown):
         return connection.source
     if not connection.source:

@@ -29,11 +29,13 @@ class Headers:
 
     Args:
         pairs: names in lower case, with values.
+        partial: there may be others.
     """
 
-    __slots__ = ("_maybe", "_sure", "_values")
+    __slots__ = ("_maybe", "_partial", "_sure", "_values")
 
-    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]] = (), *, partial: bool = False) -> None:
+        self._partial = partial
         self._values: dict[str, list[str]] = {}
         self._sure: dict[str, str] = {}
         self._maybe: dict[str, str] = {}
@@ -48,6 +50,8 @@ class Headers:
         if name in self._maybe:
             return Unknown(self._maybe[name])
         found = self._values.get(name, [])
+        if self._partial and not found and not name.startswith(":"):
+            return Unknown("the log does not show it")
         return [",".join(found)] if len(found) > 1 and name in INLINE else found
 
     def get(self, name: str) -> str | Unknown | None:

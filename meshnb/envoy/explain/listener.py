@@ -217,6 +217,18 @@ def connection_of(listener: Listener, request: Request, choice: ListenerChoice) 
     )
 
 
+def inspects_tls(listener: Listener) -> bool:
+    """Whether a listener looks for TLS at all, at any port."""
+    return any(_filter_name(item) in _TLS_INSPECTOR for item in listener.filters)
+
+
+def knows_destination(listener: Listener) -> bool:
+    """Whether a connection can have another destination than the address it arrives at."""
+    if listener.hands_off or not listener.bound or listener.internal:
+        return True
+    return any(_filter_name(item) in (*_PROXY_PROTOCOL, *_ORIGINAL_DST) for item in listener.filters)
+
+
 def _filter_name(config: Message) -> str:
     kind = text(child(config, "typed_config"), "@type").rpartition(".")[2]
     return kind if kind in _KNOWN else text(config, "name") or kind

@@ -125,7 +125,7 @@ class HeaderMatcher:
     def _any(self, found: list[str]) -> bool | Unknown:
         unknown: Unknown | None = None
         for value in found:
-            matches = self._test(value)
+            matches = self.matches_value(value)
             if matches is True:
                 return True
             if isinstance(matches, Unknown):
@@ -137,7 +137,8 @@ class HeaderMatcher:
             return None if (not self.invert) == (self.kind == "present") else Miss(f"{self}: the request has it")
         return Unknown(f"{self}: {found}")
 
-    def _test(self, found: str) -> bool | Unknown:
+    def matches_value(self, found: str) -> bool | Unknown:
+        """Whether one value matches, before inversion."""
         if self.kind == "any":
             return True
         if self.kind == "range":

@@ -15,7 +15,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to explain. Make one with `Request.to` or `Request.of_row`.
+    """A request to explain. Make one with `Request.to` or `request_of_row`.
 
     Args:
         authority: the Host header, with its port if the client sends one.
@@ -37,6 +37,8 @@ class Request:
         principal: identity in the client's certificate (`spiffe://…`), `None` if not known.
         metadata: dynamic metadata by namespace, `None` if not known.
         tcp: raw TCP: there is no HTTP request, only a connection.
+        partial: other headers than those given may have been sent, as of a log line.
+        logged_route: name of the route a log line shows, `None` if it shows none; settles what `partial` leaves open.
     """
 
     authority: str = ""
@@ -58,6 +60,8 @@ class Request:
     principal: str | None = None
     metadata: Mapping[str, Any] | None = field(default=None, hash=False)
     tcp: bool = False
+    partial: bool = False
+    logged_route: str | None = None
 
     @classmethod
     def to(

@@ -65,7 +65,8 @@ def upstream_authority(action: Message, headers: Headers, *, weighted: Message, 
     if has(action, "host_rewrite_path_regex"):
         rewrite = child(action, "host_rewrite_path_regex")
         path = without_query(headers.first(":path") or "")
-        return replace_all(text(child(rewrite, "pattern"), "regex"), text(rewrite, "substitution"), path)
+        new = replace_all(text(child(rewrite, "pattern"), "regex"), text(rewrite, "substitution"), path)
+        return new if isinstance(new, Unknown) else new or host
     if has(action, "host_rewrite"):
         return Unknown("host_rewrite is a format string")
     return host
@@ -77,13 +78,13 @@ def redirect_code(redirect: Message) -> int:
 
 
 def location(route: Route, redirect: Message, headers: Headers) -> str | Unknown:
-    """Where a redirect leads, by Envoy's rules for scheme, host, port, path and query; empty for a CONNECT."""
+    """Where a redirect leads, by Envoy's rules for scheme, host, port, path and query; empty if there is no path."""
     before = headers.first(":path")
-    if before is None:
-        return ""
-    path = upstream_path(route, redirect, before)
+    path = upstream_path(route, redirect, before or "")
     if isinstance(path, Unknown):
         return path
+    if before is None and not path:
+        return ""
     scheme = text(redirect, "scheme_redirect") or ("https" if flag(redirect, "https_redirect") else "")
     scheme = scheme or headers.first(":scheme") or "http"
     wanted_port = number(redirect, "port_redirect")

@@ -24,7 +24,7 @@ from meshnb.envoy.explain.rbac import RbacView
 from meshnb.envoy.explain.request import Request
 from meshnb.envoy.explain.rewrite import location, redirect_code, upstream_authority, upstream_path
 from meshnb.envoy.explain.route import Route, View
-from meshnb.envoy.explain.verdict import Miss, Unknown
+from meshnb.envoy.explain.verdict import Miss, Unknown, Verdict
 from meshnb.envoy.explain.virtual_host import RouteTable, VirtualHost
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class RouteWalk:
         lost: list[Lost] = []
         found: list[Candidate] = []
         for route in host.routes:
-            verdict = route.verdict(view)
+            verdict = self._settled(route, route.verdict(view))
             if isinstance(verdict, Miss):
                 if len(lost) < _SHOWN:
                     lost.append(Lost(route.title, verdict))
@@ -153,6 +153,13 @@ class RouteWalk:
             found.append(Candidate(None, left, certain, "no other route matches" if found else ""))
             self._step("route", "", "no route matches", lost=tuple(lost))
         return found
+
+    def _settled(self, route: Route, verdict: Verdict) -> Verdict:
+        """The route a log line names settles what the line does not show."""
+        logged = self.request.logged_route
+        if not isinstance(verdict, Unknown) or logged is None:
+            return verdict
+        return None if route.name == logged else Miss(f'the log names route "{logged}" ({verdict})')
 
     def _by_chance(self, route: Route, left: Chance) -> tuple[Chance, Chance, str]:
         if route.fraction is None:

@@ -9,7 +9,7 @@ from typing import Any
 import explain_oracle as oracle
 from explain_generator import Generator
 
-from meshnb.envoy.explain import Config, Explanation, Outcome, Request, explain
+from meshnb.envoy.explain import Config, Explanation, Outcome, Request, explain, unreachable_routes
 
 GONE = ["gone-a", "gone-b"]
 
@@ -21,6 +21,7 @@ class Result:
     requests: int = 0
     configurations: int = 0
     undecided: int = 0
+    unreachable: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     mismatches: list[dict[str, Any]] = field(default_factory=list)
 
@@ -29,6 +30,7 @@ class Result:
             self.requests + other.requests,
             self.configurations + other.configurations,
             self.undecided + other.undecided,
+            self.unreachable + other.unreachable,
             self.kinds + other.kinds,
             self.mismatches + other.mismatches,
         )
@@ -69,7 +71,7 @@ def echo_listener(port: int) -> dict:
 def compare_routes(seed: int, *, configurations: int, requests: int) -> Result:
     """Random route configurations, each behind its own listener of one Envoy."""
     generator = Generator(seed, clusters=["up-0", "up-1", "up-2", "empty", "sick", "panic", *GONE])
-    configs = [generator.route_config() for _ in range(configurations)]
+    configs = [{**generator.route_config(), "name": f"routes-{i}"} for i in range(configurations)]
     echo = free_port()
     listeners = [
         oracle.listener(f"listener-{i}", [oracle.manager(config, "@LOG@", **generator.manager_options())])
@@ -101,12 +103,24 @@ def compare_routes(seed: int, *, configurations: int, requests: int) -> Result:
                 sent[case] = (request, found, status)
             client.close()
         logged = {int(line["case"]): line for line in envoy.close() if line.get("case")}
+    hidden = unreachable(indexed)
+    result.unreachable = len(hidden)
     for case, (request, found, status) in sent.items():
+        taken = (logged.get(case) or {}).get("route")
+        if (case // requests, taken) in hidden:
+            result.mismatches.append({"case": case, "took a route reported unreachable": taken})
         before = len(result.mismatches)
         _judge(result, case, request, found, status, logged.get(case))
         for mismatch in result.mismatches[before:]:
             mismatch["configuration"] = configs[case // requests]
     return result
+
+
+def unreachable(config: Config) -> set[tuple[int, str]]:
+    """Routes said to be unreachable, by number of the configuration and name of the route."""
+    found = unreachable_routes(config)
+    rows = zip(found.route_config, found.route, strict=True)
+    return {(int(table.partition("-")[2]), route.split('"')[1]) for table, route in rows if table.startswith("routes-")}
 
 
 def explain_at(config: Config, request: Request, port: int) -> Explanation:

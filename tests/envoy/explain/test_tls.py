@@ -54,7 +54,11 @@ def certificate() -> dict:
 def chain(name: str, match: dict, certificate: dict | None) -> dict:
     route = {"name": name, "match": {"prefix": "/"}, "direct_response": {"status": 200}}
     table = {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
-    found = {"name": name, "filter_chain_match": match, "filters": [oracle.manager(table, "@LOG@")]}
+    found = {
+        "name": name,
+        "filter_chain_match": match,
+        "filters": [oracle.manager(table, "@LOG@", delayed_close_timeout="0.1s")],
+    }
     if certificate:
         context = {"tls_certificates": [certificate], "alpn_protocols": ["h2", "http/1.1", "istio"]}
         found["transport_socket"] = {"name": "tls", "typed_config": {"@type": TLS, "common_tls_context": context}}

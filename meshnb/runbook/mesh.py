@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,6 +12,7 @@ from meshnb.errors import UsageError
 from meshnb.model.finding import Finding, Status
 from meshnb.model.window import Window
 from meshnb.runbook.base import Needs
+from meshnb.runbook.causes import CauseViews
 from meshnb.runbook.components import ComponentViews
 from meshnb.runbook.control_plane import ControlPlaneViews
 from meshnb.runbook.requests import RequestViews
@@ -62,7 +63,7 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
     return Mesh(snapshot, namespace=namespace, window=window)
 
 
-class Mesh(RequestViews, ComponentViews, ControlPlaneViews):
+class Mesh(CauseViews, RequestViews, ComponentViews, ControlPlaneViews):
     """A captured mesh as tables, with checks. Made by `meshnb.open`.
 
     Args:
@@ -191,6 +192,10 @@ class Mesh(RequestViews, ComponentViews, ControlPlaneViews):
             ]
         self._found += found
         return FindingList(found)
+
+    def record(self, findings: Iterable[Finding]) -> None:
+        """Count findings that were made elsewhere towards the verdict."""
+        self._found += findings
 
     def verdict(self) -> FindingList:
         """All findings of the checks run so far on this mesh, as one list: the last cell of a runbook.

@@ -176,3 +176,52 @@ PACKETS = Frame(
     ),
     key=("file", "number"),
 )
+
+FAILED_REQUESTS = Frame(
+    "failed_requests",
+    "One row per request that failed or was slow for its caller, with the one cause it is assigned to.",
+    (
+        Column("request_id", "string", "x-request-id; missing where none was logged."),
+        Column("start_time", "timestamp", "When it began, as the outermost proxy saw it."),
+        Column("cause", "string", "Name of the cause; `unknown` where none can be told.", nullable=False),
+        Column("confidence", "float64", "How sure that is.", unit="0 to 1", nullable=False),
+        Column("why", "string", "What the decision rests on.", nullable=False),
+        Column("ended_by", "string", "Who ended the request: client, proxy, upstream or nobody.", nullable=False),
+        Column("response_code", "int64", "Status the caller got; 0 for none."),
+        Column("flags", "string", "Flags of the row that decides."),
+        Column("response_code_details", "string", "Details of the row that decides."),
+        Column("duration_ms", "int64", "Duration as the outermost proxy saw it.", unit="ms"),
+        Column("authority", "string", "Host asked for."),
+        Column("path", "string", "Path asked for."),
+        Column("route_name", "string", "Route taken to what failed."),
+        Column("service", "string", "Service meant, as its cluster names it; the authority if no cluster was reached."),
+        Column("upstream_cluster", "string", "Cluster of what failed, as its caller's proxy chose it."),
+        Column("upstream_host", "string", "Endpoint of it, likewise."),
+        Column("outer_proxy", "string", "Outermost proxy that logged it."),
+        Column("proxy", "string", "Proxy whose row decides."),
+        Column("client", "string", "Address of the caller, without its port."),
+        Column("user_agent", "string", "Header user-agent."),
+        Column("file", "string", "File of the row that decides.", nullable=False),
+        Column("line", "int64", "Its line.", nullable=False),
+    ),
+    key=("file", "line"),
+)
+
+CAUSE_SHARES = Frame(
+    "cause_shares",
+    "One row per cause, most requests first.",
+    (
+        Column("cause", "string", "Name of the cause.", nullable=False),
+        Column("title", "string", "The cause in words.", nullable=False),
+        Column("requests", "int64", "Requests it explains.", nullable=False),
+        Column("share", "float64", "Their share of all requests.", unit="0 to 1", nullable=False),
+        Column(
+            "share_of_failures", "float64", "Their share of those in trouble.", unit="0 to 1", nullable=False
+        ),
+        Column("onset", "timestamp", "The first of them."),
+        Column("last", "timestamp", "The last of them."),
+        Column("p50_ms", "float64", "Median of their durations.", unit="ms"),
+        Column("confidence", "float64", "How sure the cause is, median.", unit="0 to 1", nullable=False),
+    ),
+    key=("cause",),
+)

@@ -1,0 +1,270 @@
+"""What is failing, and why: every failed or slow request assigned to one cause, causes ranked by requests explained."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from meshnb.checks.causes_assign import failed_requests
+from meshnb.checks.causes_gap import reporter_gap
+from meshnb.checks.causes_rows import UNKNOWN
+from meshnb.checks.registry import check, passed
+from meshnb.envoy.details import parse_details
+from meshnb.envoy.names import ClusterName
+from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
+from meshnb.model.frame import returns
+from meshnb.model.tables.logs import CAUSE_SHARES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CODE = "MNB0210"
+_SHOWN = [
+    "start_time", "outer_proxy", "response_code", "flags", "response_code_details", "duration_ms", "path",
+    "upstream_host", "proxy", "request_id",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What is known of a cause beforehand. `{service}`, `{name}`, `{namespace}`, `{pod}` … are filled in."""
+
+    key: str
+    code: str
+    title: str
+    subject: str
+    severity: str
+    explanation: str
+    rival: str
+    tell_apart: str
+    fix: str
+    note: str
+    verify: str
+
+
+@cache
+def known_causes() -> Mapping[str, Cause]:
+    """All causes by name.
+
+    Example:
+        >>> known_causes()["slow_replica"].code
+        'MNB0221'
+    """
+    data = json.loads((files("meshnb.checks") / "causes.json").read_text(encoding="utf-8"))
+    return {each["key"]: Cause(**each) for each in data}
+
+
+@check(
+    CODE,
+    "What is failing, and why?",
+    requires=("access_log",),
+    uses=("routes", "endpoints", "pods"),
+)
+def causes(
+    *,
+    access_log: pd.DataFrame,
+    routes: pd.DataFrame | None,
+    endpoints: pd.DataFrame | None,
+    pods: pd.DataFrame | None,
+) -> list[Finding]:
+    """One finding per cause and subject, most requests first. Proves S10-38, S10-44, S10-46, S10-60 to S10-63."""
+    if access_log.empty:
+        return [Finding(CODE, Status.UNKNOWN, Severity.ERROR, Subject("Mesh"), "No request was logged in the window.")]
+    failed = failed_requests(access_log, routes=routes, endpoints=endpoints)
+    total = int(failed.attrs["requests"])
+    if failed.empty:
+        saved = int(failed.attrs["recovered"])
+        retried = f" {saved} failed on the way and were saved by a retry." if saved else ""
+        return [passed(CODE, f"None of {total} requests failed or was slow.{retried}")]
+    findings = []
+    by_ip = {} if pods is None else {row.ip: row for row in pods[pods.ip.notna()].itertuples()}
+    gap = reporter_gap(access_log)
+    for cause, group in failed.groupby("cause"):
+        for subject, rows in _subjects(known_causes()[str(cause)], group, by_ip).items():
+            case = _Case(known_causes()[str(cause)], subject, group.loc[rows], access_log, total, by_ip)
+            findings.append(_finding(case, gap))
+    return findings
+
+
+@returns(CAUSE_SHARES)
+def shares(failed: pd.DataFrame) -> pd.DataFrame:
+    """How many requests each cause explains.
+
+    Args:
+        failed: as from `failed_requests`.
+    """
+    total = failed.attrs.get("requests") or len(failed)
+    rows: list[dict[str, Any]] = [
+        {
+            "cause": cause,
+            "title": known_causes()[str(cause)].title,
+            "requests": len(group),
+            "share": len(group) / total,
+            "share_of_failures": len(group) / len(failed),
+            "onset": group.start_time.min(),
+            "last": group.start_time.max(),
+            "p50_ms": float(group.duration_ms.median()) if group.duration_ms.notna().any() else None,
+            "confidence": float(group.confidence.median()),
+        }
+        for cause, group in failed.groupby("cause")
+    ]
+    return CAUSE_SHARES.rows(sorted(rows, key=lambda row: (-row["requests"], row["cause"])))
+
+
+@dataclass(frozen=True)
+class _Case:
+    """The requests of one cause and subject."""
+
+    cause: Cause
+    subject: Subject
+    rows: pd.DataFrame
+    log: pd.DataFrame
+    total: int
+    by_ip: Mapping[str, Any]
+
+
+def _subjects(cause: Cause, rows: pd.DataFrame, by_ip: Mapping[str, Any]) -> dict[Subject, list[Any]]:
+    """Which object each request is about."""
+    subjects: dict[Subject, list[Any]] = {}
+    for row in rows.itertuples():
+        subjects.setdefault(_subject(cause.subject, row, by_ip), []).append(row.Index)
+    return subjects
+
+
+def _subject(kind: str, row: Any, by_ip: Mapping[str, Any]) -> Subject:
+    service = _service(row.service)
+    if kind == "host" and isinstance(row.upstream_host, str):
+        pod = by_ip.get(row.upstream_host.rpartition(":")[0].strip("[]"))
+        if pod is not None:
+            return Subject("Pod", pod.pod, pod.namespace)
+        if isinstance(row.proxy, str) and row.proxy != row.outer_proxy:
+            name, _, namespace = row.proxy.rpartition(".")
+            return Subject("Pod", name or namespace, namespace if name else "")
+        return Subject("Endpoint", row.upstream_host, service.namespace)
+    if kind == "client":
+        return Subject("Client", row.client if isinstance(row.client, str) else "unknown")
+    if kind == "route" and isinstance(row.route_name, str) and row.route_name != "default":
+        return Subject("Route", row.route_name, service.namespace)
+    if kind == "policy":
+        details = parse_details(row.response_code_details)
+        if details and details.policy:
+            namespace, _, name = details.policy.partition("/")
+            return Subject("AuthorizationPolicy", name, namespace)
+    if kind == "proxy" and isinstance(row.proxy, str):
+        name, _, namespace = row.proxy.rpartition(".")
+        return Subject("Proxy", name or namespace, namespace if name else "")
+    if kind == "authority":
+        return Subject("Host", row.authority if isinstance(row.authority, str) else "none")
+    return service
+
+
+def _service(service: Any) -> Subject:
+    if not isinstance(service, str):
+        return Subject("Mesh")
+    host = service.rpartition(":")[0] or service if service.count(":") == 1 else service
+    name, _, rest = host.partition(".")
+    if ".svc" not in rest:
+        return Subject("Host", host)
+    return Subject("Service", name, rest.partition(".")[0])
+
+
+def _finding(case: _Case, gap: str) -> Finding:
+    cause, count = case.cause, len(case.rows)
+    status = Status.UNKNOWN if cause.key == UNKNOWN else Status.FAIL
+    onset, last = case.rows.start_time.min(), case.rows.start_time.max()
+    durations = case.rows.duration_ms.dropna()
+    spread = f", after {int(durations.min())} to {int(durations.max())} ms" if len(durations) else ""
+    codes = case.rows.response_code.value_counts()
+    seen = " and ".join(f"{n} times {int(code)}" for code, n in codes.items())
+    summary = (
+        f"{count} of {case.total} requests ({count / case.total:.1%}): {cause.title}{_of(case)}. "
+        f"Callers got {seen}{spread}; from {onset:%H:%M:%S} to {last:%H:%M:%S} UTC."
+    )
+    explanation = [cause.explanation]
+    if cause.key == UNKNOWN:
+        explanation = [f"{reason}." for reason in case.rows.why.drop_duplicates().head(3)]
+    if cause.key in ("slow_replica", "slow_upstream", "client_gave_up") and gap:
+        explanation.append(gap)
+    if cause.rival:
+        explanation.append(f"It could also be: {cause.rival} To tell them apart: {cause.tell_apart}")
+    names = _names(case)
+    return Finding(
+        cause.code,
+        status,
+        Severity.parse(cause.severity),
+        case.subject,
+        summary,
+        cause=" ".join(explanation),
+        evidence=_evidence(case),
+        fix=_fix(cause, names),
+        verify="meshnb run what-is-failing -p source=NEW_SNAPSHOT",
+        confidence=float(case.rows.confidence.median()),
+        share=count / case.total,
+        refs=_REFS.get(cause.key, ()),
+    )
+
+
+_REFS = {"missing_cluster": ("MNB0101",), "slow_replica": ("MNB0201",), "slow_upstream": ("MNB0201",)}
+
+
+def _of(case: _Case) -> str:
+    """Where it happens, beyond the subject."""
+    clusters = case.rows.upstream_cluster.dropna().unique()
+    hosts = case.rows.upstream_host.dropna().unique()
+    version = next((v for v in (_version(case, host) for host in hosts) if v), "") if len(hosts) == 1 else ""
+    parts = [f"at {hosts[0]}" if len(hosts) == 1 else "", f"version {version}" if version else ""]
+    parts.append(f"cluster {clusters[0]}" if len(clusters) == 1 else "")
+    text = ", ".join(part for part in parts if part)
+    return f" ({text})" if text else ""
+
+
+def _version(case: _Case, host: str) -> str:
+    pod = case.by_ip.get(host.rpartition(":")[0].strip("[]"))
+    version = getattr(pod, "version", None)
+    return version if isinstance(version, str) else ""
+
+
+def _evidence(case: _Case) -> tuple[Evidence, ...]:
+    from meshnb.checks.causes_baseline import baselines, duration_clusters
+
+    evidence = [Evidence.of("requests it explains", case.rows[_SHOWN], source="mesh.failed_requests()")]
+    why = case.rows.groupby("why").size().sort_values(ascending=False).reset_index(name="requests")
+    evidence.append(Evidence.of("what the decision rests on", why, source="mesh.failed_requests().why"))
+    both = case.log[case.log.request_id.isin(set(case.rows.request_id.dropna().head(3)))]
+    if len(both) > both.request_id.nunique():
+        columns = ["request_id", "proxy", "response_code", "flags", "response_code_details", "duration_ms"]
+        evidence.append(Evidence.of("both sides of the same requests", both[columns], source="mesh.access_log()"))
+    excess = baselines(case.log, case.rows)
+    if len(excess):
+        evidence.append(Evidence.of("where it is more frequent than elsewhere", excess, source="mesh.access_log()"))
+    clusters = duration_clusters(case.rows)
+    if len(clusters):
+        evidence.append(Evidence.of("durations gather at", clusters, source="mesh.failed_requests().duration_ms"))
+    return tuple(evidence)
+
+
+def _names(case: _Case) -> dict[str, str]:
+    row = case.rows.iloc[0]
+    service = _service(row.service)
+    subject = case.subject
+    cluster = ClusterName.parse(row.upstream_cluster) if isinstance(row.upstream_cluster, str) else None
+    return {
+        "service": (cluster.fqdn if cluster else "") or str(row.service),
+        "name": subject.name if subject.kind in ("AuthorizationPolicy", "Service") else service.name,
+        "namespace": subject.namespace or service.namespace or "NAMESPACE",
+        "pod": subject.name if subject.kind in ("Pod", "Proxy") else "POD",
+        "authority": str(row.authority),
+        "path": str(row.path),
+    }
+
+
+def _fix(cause: Cause, names: Mapping[str, str]) -> tuple[Fix, ...]:
+    if not cause.fix:
+        return ()
+    text = re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], match[0]), cause.fix)
+    return (Fix(text, kind="yaml" if text.startswith("apiVersion") else "command", note=cause.note),)

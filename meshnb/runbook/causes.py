@@ -1,0 +1,114 @@
+"""The questions of the runbook `what-is-failing`, each one call."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING, cast
+
+from meshnb.model.frame import returns
+from meshnb.model.tables.logs import CAUSE_SHARES, FAILED_REQUESTS
+from meshnb.model.window import Window
+from meshnb.runbook.base import MeshBase
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from meshnb.runbook.mesh import Mesh
+    from meshnb.views.charts import Chart
+    from meshnb.views.findings import FindingList
+    from meshnb.views.tables import Table
+
+
+class CauseViews(MeshBase):
+    """Why requests fail."""
+
+    def causes(self, *, window: str = "") -> FindingList:
+        """Every failed or slow request assigned to one cause; causes ranked by the requests they explain.
+
+        Args:
+            window: look only at these requests: `10m` before the capture, or `START/END`; default that of the mesh.
+
+        Returns:
+            Findings, most requests first, with evidence, rival explanation, fix and verify command. They are recorded
+            for the verdict.
+
+        Example:
+            >>> import meshnb
+            >>> found = meshnb.open("demo/slow-replica").causes()
+            >>> found[0].code, found[0].subject.name
+            ('MNB0221', 'catalog-v2-6c8d9f7b6-bbbb2')
+        """
+        mesh = cast("Mesh", self)
+        if not window:
+            return mesh.check("MNB0210")
+        span = Window.parse(window, now=self.snapshot.manifest.created.astimezone(UTC))
+        found = type(mesh)(self.snapshot, namespace=self.namespace, window=span).check("MNB0210")
+        mesh.record(found)
+        return found
+
+    @returns(FAILED_REQUESTS)
+    def failed_requests(self) -> pd.DataFrame:
+        """Requests that failed or were slow for their caller, each with its cause.
+
+        Example:
+            >>> import meshnb
+            >>> meshnb.open("demo/slow-replica").failed_requests().cause.unique().tolist()
+            ['slow_replica']
+        """
+        from meshnb.checks.causes_assign import failed_requests
+
+        mesh = cast("Mesh", self)
+        tables = {name: None if mesh.absent(name) else mesh.table(name) for name in ("routes", "endpoints")}
+        return failed_requests(mesh.access_log(), routes=tables["routes"], endpoints=tables["endpoints"])
+
+    @returns(CAUSE_SHARES)
+    def cause_shares(self) -> pd.DataFrame:
+        """How many requests each cause explains.
+
+        Example:
+            >>> import meshnb
+            >>> meshnb.open("demo/missing-subset").cause_shares().share.tolist()
+            [1.0]
+        """
+        from meshnb.checks.causes import shares
+
+        return shares(self.failed_requests())
+
+    def causes_chart(self) -> Chart:
+        """Failed and slow requests over time, split by cause: the onset of each."""
+        from meshnb.views.charts import timeline
+
+        return timeline(
+            self.failed_requests(), time="start_time", color="cause", title="Failed and slow requests by cause"
+        )
+
+    def failed_durations_chart(self) -> Chart:
+        """How long failed and slow requests took, by cause: heaps at one duration are the mark of a timeout."""
+        from meshnb.views.charts import durations
+
+        failed = self.failed_requests()
+        return durations(failed, value="duration_ms", group="cause", title="Durations of failed requests by cause")
+
+    def baselines(self, cause: str = "") -> Table:
+        """Which endpoint, route, path, client or agent has more failures than the rest.
+
+        Args:
+            cause: only failures of this cause; empty for all.
+
+        Returns:
+            A table; `.df` has property, value, requests, affected, rate, rest_rate, excess.
+        """
+        from meshnb.checks.causes_baseline import baselines
+        from meshnb.views.tables import table
+
+        mesh = cast("Mesh", self)
+        failed = self.failed_requests()
+        chosen = failed[failed.cause == cause] if cause else failed
+        return table(baselines(mesh.access_log(), chosen), title="More frequent than elsewhere")
+
+    def reporter_gap(self) -> str:
+        """The gap between success as clients and as servers report it, and how much of it `DC` explains."""
+        from meshnb.checks.causes_gap import reporter_gap
+
+        text = reporter_gap(cast("Mesh", self).access_log())
+        return text or "Both sides report the same success, or the log of one side is missing."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, overload
 
@@ -282,23 +282,32 @@ def _ordered(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:
-    """One finding for each fault: the worse status wins, evidence and references are joined."""
+    """One finding for each fault, however many sources show it.
+
+    Findings of one code and subject are the same fault: the worse status wins, evidence and references are joined. So
+    is a failing finding that names another failing finding's code, about the same subject, in its `refs`: it is folded
+    into the one it names.
+    """
     merged: dict[tuple[str, ...], Finding] = {}
     for finding in findings:
         seen = merged.get(finding.key)
-        if seen is None:
-            merged[finding.key] = finding
-            continue
-        first, second = sorted((seen, finding), key=_order)
-        extra = tuple(e for e in second.evidence if e not in first.evidence) if first.status == second.status else ()
-        merged[finding.key] = Finding(
-            **{
-                **{name: getattr(first, name) for name in Finding.__dataclass_fields__},
-                "evidence": first.evidence + extra,
-                "refs": tuple(dict.fromkeys((*first.refs, *second.refs))),
-            }
-        )
+        merged[finding.key] = finding if seen is None else _join(*sorted((seen, finding), key=_order))
+    for finding in list(merged.values()):
+        for code in finding.refs:
+            other = merged.get((code, *finding.key[1:]))
+            if other is not None and other is not finding and other.status == finding.status == Status.FAIL:
+                merged[other.key] = _join(other, finding)
+                del merged[finding.key]
+                break
     return list(merged.values())
+
+
+def _join(first: Finding, second: Finding) -> Finding:
+    """The first finding with what the second adds to it."""
+    same = first.status == second.status
+    extra = tuple(e for e in second.evidence if e not in first.evidence) if same else ()
+    refs = (ref for ref in (*first.refs, *second.refs, second.code) if ref != first.code)
+    return replace(first, evidence=first.evidence + extra, refs=tuple(dict.fromkeys(refs)))
 
 
 def _order(finding: Finding) -> tuple[Any, ...]:

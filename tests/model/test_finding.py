@@ -85,3 +85,17 @@ def test_evidence_keeps_the_first_rows_and_says_how_many_there_were():
 def test_unknown_severity_is_named():
     with pytest.raises(UsageError, match="fatal"):
         Severity.parse("fatal")
+
+
+def test_a_finding_that_names_another_of_the_same_subject_is_folded_into_it():
+    config = finding(code="MNB0101", evidence=(Evidence("in the dump"),), fix=(Fix("kind: DestinationRule"),))
+    log = finding(code="MNB0211", evidence=(Evidence("in the log"),), refs=("MNB0101",), share=1.0)
+    for order in ([config, log], [log, config]):
+        (folded,) = Findings(order)
+        assert folded.code == "MNB0101"
+        assert [e.statement for e in folded.evidence] == ["in the dump", "in the log"]
+        assert folded.refs == ("MNB0211",)
+    other = finding(code="MNB0101", subject=Subject("VirtualService", "other"))
+    passing = finding(Status.PASS, code="MNB0101")
+    assert len(Findings([other, log])) == 2
+    assert len(Findings([passing, log])) == 2

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from meshnb.model.window import Window as Window
     from meshnb.runbook.form import form as form
     from meshnb.runbook.library import runbooks as runbooks
+    from meshnb.runbook.live import connect as connect
     from meshnb.runbook.mesh import Mesh as Mesh
     from meshnb.runbook.mesh import open as open
     from meshnb.runbook.prometheus import Prometheus as Prometheus
@@ -51,6 +52,7 @@ _PUBLIC = {
     "Status": "meshnb.model.finding",
     "Subject": "meshnb.model.finding",
     "Window": "meshnb.model.window",
+    "connect": "meshnb.runbook.live",
     "form": "meshnb.runbook.form",
     "open": "meshnb.runbook.mesh",
     "read_access_log": "meshnb.loaders.access_log",

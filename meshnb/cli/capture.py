@@ -1,0 +1,104 @@
+"""`meshnb capture`: one snapshot of a live mesh, or of the lab."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from meshnb.errors import UsageError
+
+_HELP = """Captures objects, Envoy's and istiod's pages and logs into one snapshot. Read-only; secrets are never listed,
+and keys, tokens and passwords in other documents are struck out before they are written.
+
+The work is done in FILE.partial. If it is ended, the same command takes it up again; FILE.partial can be opened as it
+is and says what is missing."""
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "capture", help="capture a live mesh, or the lab, into one snapshot", description=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("--out", required=True, metavar="FILE", help="FILE.tar.gz, or a new folder")
+    add("--lab", action="store_true", help="the running lab instead of a cluster")
+    add("--context", default="", metavar="NAME", help="context of the kubeconfig (default: the current one)")
+    add("-n", "--namespace", action="append", default=[], metavar="NS", help="only this namespace; may be repeated")
+    add("--workload", action="append", default=[], metavar="NAME",
+        help="only proxies of this pod, Deployment or label (app=catalog); may be repeated")  # fmt: skip
+    add("--istio-namespace", default="istio-system", metavar="NS", help="namespace of istiod (istio-system)")
+    add("--since", default="1h", metavar="TIME", help="logs of the last TIME, as 30m; all, or none (1h)")
+    add("--previous", action="store_true", help="also logs of containers before their last restart")
+    add("--ports", action="store_true", help="also what pods listen on; needs exec")
+    add("--expected", action="store_true", help="also what istiod would send each proxy; costs istiod work")
+    add("--concurrency", type=int, default=8, metavar="N", help="pods asked at the same time (8)")
+    add("--timeout", type=float, default=30.0, metavar="S", help="seconds one answer may take (30)")
+    add("-q", "--quiet", action="store_true", help="no progress")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Capture, and say what there is and what is missing."""
+    out = Path(arguments.out)
+    snapshot = _lab(out) if arguments.lab else _cluster(out, arguments)
+    documents, failed = snapshot.documents(), snapshot.failed()
+    size = sum(document.bytes for document in documents)
+    print(f"{out}: {len(documents)} documents, {size / 1e6:.1f} MB unpacked, {len(failed)} could not be had")
+    reasons: dict[str, list[str]] = {}
+    for document in failed:
+        reasons.setdefault(document.error, []).append(document.path)
+    for reason, paths in sorted(reasons.items(), key=lambda item: -len(item[1]))[:20]:
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        print(f"  {paths[0]}{more}: {reason}")
+    for note in snapshot.manifest.notes:
+        print(f"  note: {note}")
+    return 0
+
+
+def _lab(out: Path) -> Any:
+    from meshnb.lab.capture import capture
+    from meshnb.sources.snapshot import Snapshot, pack
+
+    if out.exists():
+        raise UsageError(f"{out} exists", hint="give a new file: a snapshot is never changed")
+    if not out.name.endswith((".tar.gz", ".tgz")):
+        return capture(out)
+    with tempfile.TemporaryDirectory(prefix="meshnb-") as folder:
+        capture(Path(folder) / "snapshot")
+        pack(Path(folder) / "snapshot", out)
+    return Snapshot.open(out)
+
+
+def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
+    from meshnb.sources.capture import CaptureOptions, capture_cluster
+    from meshnb.sources.kubernetes import Cluster
+
+    options = CaptureOptions(
+        namespaces=tuple(arguments.namespace),
+        workloads=tuple(arguments.workload),
+        istio_namespace=arguments.istio_namespace,
+        since_s=_since(arguments.since),
+        previous=arguments.previous,
+        ports=arguments.ports,
+        expected=arguments.expected,
+        concurrency=arguments.concurrency,
+    )
+    cluster = Cluster.connect(arguments.context, timeout_s=arguments.timeout)
+    return capture_cluster(cluster, out, options, progress=(lambda _: None) if arguments.quiet else _progress)
+
+
+def _since(text: str) -> int | None:
+    """Seconds; nothing for whole logs, 0 for none."""
+    from meshnb.model.window import parse_duration
+
+    if text in ("all", "none"):
+        return None if text == "all" else 0
+    return max(int(parse_duration(text).total_seconds()), 1)
+
+
+def _progress(step: str) -> None:
+    print(step, file=sys.stderr, flush=True)

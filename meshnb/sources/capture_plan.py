@@ -1,0 +1,192 @@
+"""What a capture asks for: which objects, which pods, which pages of each."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshnb.model.manifest import Document
+from meshnb.model.resources import RESOURCES, Resource
+
+ADMIN, AGENT, MONITORING, CONTROLZ = 15000, 15020, 15014, 9876
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One document to be had from a pod.
+
+    Args:
+        document: where it goes in the snapshot.
+        port: port that answers; 0 for a log, -1 for a command.
+        path: path with query; of a log the container; of a command the command.
+        method: HTTP method.
+        fallback: command in the container that answers the same, where the port cannot be reached.
+    """
+
+    document: Document
+    port: int
+    path: str
+    method: str = "GET"
+    fallback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlan:
+    """The documents to be had from one pod."""
+
+    name: str
+    namespace: str
+    container: str
+    pages: tuple[Page, ...] = field(default=())
+
+
+_PROXY_PAGES = (
+    ("config_dump.json", "config_dump", "/config_dump?include_eds", "GET"),
+    ("clusters.json", "clusters", "/clusters?format=json", "GET"),
+    ("listeners.json", "listeners", "/listeners?format=json", "GET"),
+    ("server_info.json", "server_info", "/server_info", "GET"),
+    ("certs.json", "certs", "/certs", "GET"),
+    ("stats.prom", "stats", "/stats/prometheus?usedonly", "GET"),
+    # without parameters it lists the levels and changes none
+    ("logging.txt", "logging", "/logging", "POST"),
+    ("ready.txt", "ready", "/ready", "GET"),
+)
+_AGENT_PAGES = (("ready.txt", "/healthz/ready"), ("stats.prom", "/stats/prometheus"))
+DEBUG_PAGES = (
+    "syncz",
+    "adsz",
+    "endpointShardz",
+    "registryz",
+    "configz",
+    "authorizationz",
+    "push_status",
+    "mesh",
+    "list",
+)
+PER_PROXY_PAGES = ("edsz", "config_dump", "ndsz")
+_CONTROLZ = (("scope", "/scopej/"), ("memory", "/memj/"), ("process", "/procj/"))
+
+
+def resources(names: Sequence[str] = ()) -> tuple[Resource, ...]:
+    """The kinds of objects to list; ConfigMaps are not among them, they are read by name."""
+    return tuple(r for r in RESOURCES if r.kind != "ConfigMap" and (not names or r.plural in names))
+
+
+def proxy_plan(pod: Mapping[str, Any], *, logs: bool, previous: bool, ports: bool) -> PodPlan:
+    """What to ask of a pod with a proxy.
+
+    Args:
+        pod: the pod, as the API serves it.
+        logs: with the logs of its containers.
+        previous: also those of containers that were restarted.
+        ports: with what it listens on, which needs exec.
+    """
+    name, namespace = pod["metadata"]["name"], pod["metadata"].get("namespace", "default")
+    proxy = f"{name}.{namespace}"
+    pages = [
+        Page(
+            Document(f"envoy/{proxy}/{file}", kind, proxy=proxy, obtained=f"{method} {path}"),
+            ADMIN,
+            path,
+            method,
+            ("pilot-agent", "request", method, path.lstrip("/")),
+        )
+        for file, kind, path, method in _PROXY_PAGES
+    ]
+    pages += [
+        Page(Document(f"agent/{proxy}/{file}", "agent", proxy=proxy, obtained=f"GET :{AGENT}{path}"), AGENT, path)
+        for file, path in _AGENT_PAGES
+    ]
+    if ports:
+        document = Document(f"agent/{proxy}/ports.txt", "agent", proxy=proxy, obtained="ss -tnlp")
+        pages.append(Page(document, -1, "ss -tnlp"))
+    for container, restarts in _containers(pod).items() if logs else ():
+        kind = "proxy_log" if container == "istio-proxy" else "container_log"
+        for suffix in ("", "-previous") if previous and restarts else ("",):
+            path = f"logs/{proxy}/{container}{suffix}.log"
+            pages.append(
+                Page(Document(path, kind, proxy=proxy, obtained=f"log of {container}{suffix}"), 0, container + suffix)
+            )
+    return PodPlan(name, namespace, "istio-proxy", tuple(pages))
+
+
+def istiod_plan(pod: Mapping[str, Any], *, proxies: Iterable[str] = (), logs: bool = True) -> PodPlan:
+    """What to ask of a pod of istiod.
+
+    Args:
+        pod: the pod.
+        proxies: ask also what it would send these.
+        logs: with its log.
+    """
+    name, namespace = pod["metadata"]["name"], pod["metadata"].get("namespace", "default")
+    folder = f"istiod/{name}.{namespace}"
+    pages = [_debug(folder, page, f"/debug/{page}") for page in DEBUG_PAGES]
+    for proxy in proxies:
+        for page in PER_PROXY_PAGES:
+            query = f"/debug/{page}?proxyID={proxy}" + ("&include_eds=true" if page == "config_dump" else "")
+            pages.append(_debug(folder, f"{page}.{proxy}", query, proxy=proxy))
+    pages.append(
+        Page(Document(f"{folder}/metrics.prom", "istiod_metrics", obtained="GET /metrics"), MONITORING, "/metrics")
+    )
+    for topic, path in _CONTROLZ:
+        document = Document(f"{folder}/debug/controlz.{topic}.json", "istiod_debug", obtained=f"GET :{CONTROLZ}{path}")
+        pages.append(Page(document, CONTROLZ, path))
+    if logs:
+        document = Document(f"logs/{name}.{namespace}/discovery.log", "container_log", obtained="log of discovery")
+        pages.append(Page(document, 0, "discovery"))
+    return PodPlan(name, namespace, "discovery", tuple(pages))
+
+
+def _debug(folder: str, name: str, path: str, *, proxy: str = "") -> Page:
+    document = Document(f"{folder}/debug/{name}.json", "istiod_debug", proxy=proxy, obtained=f"GET {path}")
+    return Page(document, MONITORING, path, fallback=("pilot-discovery", "request", "GET", path))
+
+
+def _containers(pod: Mapping[str, Any]) -> dict[str, int]:
+    """Containers that run, with the number of their restarts."""
+    status = pod.get("status") or {}
+    listed = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    restarts = {item.get("name"): int(item.get("restartCount") or 0) for item in listed}
+    spec = pod.get("spec") or {}
+    names = [c.get("name") for c in spec.get("containers") or ()]
+    names += [c.get("name") for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    return {name: restarts.get(name, 0) for name in names if name}
+
+
+def has_proxy(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod runs with a proxy."""
+    return (pod.get("status") or {}).get("phase") == "Running" and "istio-proxy" in _containers(pod)
+
+
+def is_istiod(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod runs istiod."""
+    labels = (pod.get("metadata") or {}).get("labels") or {}
+    running = (pod.get("status") or {}).get("phase") == "Running"
+    return running and labels.get("app") == "istiod" and "discovery" in _containers(pod)
+
+
+def selects(pod: Mapping[str, Any], wanted: Sequence[str]) -> bool:
+    """Whether a pod is of one of the workloads wanted, all if none is.
+
+    A workload is the name of a pod, Deployment, StatefulSet or DaemonSet (`*` allowed), or a label (`app=catalog`).
+
+    Example:
+        >>> pod = {"metadata": {"name": "catalog-5d4f7c9b8-v1aaa", "labels": {"app": "catalog"}}}
+        >>> selects(pod, ["app=catalog"]), selects(pod, ["deploy/catalog"]), selects(pod, ["webapp"])
+        (True, True, False)
+    """
+    if not wanted:
+        return True
+    meta = pod.get("metadata") or {}
+    labels, name = meta.get("labels") or {}, str(meta.get("name"))
+    owner = next((o.get("name", "") for o in meta.get("ownerReferences") or ()), "")
+    names = {name, owner, owner.removesuffix(f"-{labels.get('pod-template-hash', '')}"), name.rsplit("-", 2)[0]}
+    for item in wanted:
+        key, equals, value = item.partition("=")
+        if equals and labels.get(key) == value:
+            return True
+        if not equals and any(fnmatch.fnmatchcase(n, item.rpartition("/")[2]) for n in names if n):
+            return True
+    return False

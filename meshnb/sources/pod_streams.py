@@ -1,0 +1,169 @@
+"""Ports of pods and commands in them, over the API server's websockets."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from meshnb.errors import Forbidden, NotFound, SourceError, SourceTimeout, Unreachable
+from meshnb.sources.kubernetes import Cluster
+
+# the binary protocol both port-forward and exec speak: the first byte of each frame is its channel
+_PROTOCOL = "v4.channel.k8s.io"
+_STDOUT, _STDERR, _STATUS = 1, 2, 3
+
+
+def forward_request(
+    cluster: Cluster, pod: str, namespace: str, port: int, path: str, *, method: str = "GET"
+) -> tuple[int, bytes]:
+    """One HTTP request to a port of a pod, by port-forward.
+
+    Args:
+        cluster: the cluster.
+        pod: pod.
+        namespace: its namespace.
+        port: port the process listens on; loopback will do.
+        path: path with query.
+        method: HTTP method.
+
+    Returns:
+        Status and body.
+
+    Raises:
+        Forbidden: port-forward is not allowed.
+        Unreachable: nothing listens there, or the connection broke.
+        SourceTimeout: no answer in time.
+    """
+    target = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/portforward?ports={port}"
+    request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    received = bytearray()
+    greeted: set[int] = set()
+    socket = _open(cluster, target)
+    try:
+        socket.send_binary(b"\x00" + request.encode())
+        for channel, data in _frames(socket, f"{pod}:{port}{path}"):
+            if channel not in greeted:
+                # the first frame of each channel repeats the port
+                greeted.add(channel)
+            elif channel == 1:
+                raise Unreachable(f"{pod}:{port}: {data.decode('utf-8', 'replace').strip()}")
+            else:
+                received += data
+                if (answer := _answer(received, ended=False)) is not None:
+                    return answer
+    finally:
+        socket.close()
+    answer = _answer(received, ended=True)
+    if answer is None:
+        raise Unreachable(f"{pod}:{port}{path}: the connection ended before the answer did")
+    return answer
+
+
+def _answer(received: bytearray, *, ended: bool) -> tuple[int, bytes] | None:
+    """Status and body once the answer is whole."""
+    head, separator, _ = bytes(received[:65536]).partition(b"\r\n\r\n")
+    if not separator:
+        return None
+    size = len(received) - len(head) - 4
+    fields = {k.strip().lower(): v.strip() for k, _, v in (line.partition(b":") for line in head.split(b"\r\n")[1:])}
+    length = fields.get(b"content-length")
+    whole = ended or (size >= int(length) if length and length.isdigit() else received.endswith(b"0\r\n\r\n"))
+    if not whole:
+        return None
+    response = http.client.HTTPResponse(_Buffer(bytes(received)))  # type: ignore[arg-type]
+    try:
+        response.begin()
+        return response.status, response.read()
+    except (http.client.HTTPException, ValueError):
+        return None
+    finally:
+        response.close()
+
+
+class _Buffer:
+    """Bytes where `http.client` expects a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, *_: Any, **__: Any) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+def run_in_pod(cluster: Cluster, pod: str, namespace: str, container: str, command: Sequence[str]) -> bytes:
+    """What a command in a container prints.
+
+    Raises:
+        Forbidden: exec is not allowed.
+        Unreachable: no such container, or the connection broke.
+        SourceError: the command failed; the error says what it printed.
+    """
+    query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", part) for part in command)]
+    target = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/exec?{urlencode(query)}"
+    channels: dict[int, bytearray] = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
+    socket = _open(cluster, target)
+    try:
+        for channel, data in _frames(socket, f"{pod}: {command[0]}"):
+            channels.setdefault(channel, bytearray()).extend(data)
+            if channel == _STATUS:
+                break
+    finally:
+        socket.close()
+    status = _status(bytes(channels[_STATUS]))
+    if status.get("status") == "Failure":
+        printed = bytes(channels[_STDERR] or channels[_STDOUT])[:300].decode("utf-8", "replace").strip()
+        raise SourceError(f"{pod}: {' '.join(command)}: {printed or status.get('message', 'failed')}")
+    return bytes(channels[_STDOUT])
+
+
+def _status(text: bytes) -> Mapping[str, Any]:
+    try:
+        status = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _open(cluster: Cluster, target: str) -> Any:
+    from kubernetes.stream.ws_client import create_websocket
+    from websocket import WebSocketBadStatusException, WebSocketException
+
+    url = "ws" + cluster.configuration.host.rstrip("/").removeprefix("http") + target
+    headers = {"sec-websocket-protocol": _PROTOCOL, **cluster.authorization()}
+    try:
+        socket = create_websocket(cluster.configuration, url, headers)
+    except WebSocketBadStatusException as error:
+        what = target.partition("?")[0]
+        if error.status_code in (401, 403):
+            hint = "grant it with docs/rbac.yaml"
+            raise Forbidden(f"{what}: HTTP {error.status_code}", hint=hint) from error
+        if error.status_code == 404:
+            raise NotFound(f"{what}: HTTP 404") from error
+        raise Unreachable(f"{what}: HTTP {error.status_code}") from error
+    except (OSError, WebSocketException) as error:
+        raise Unreachable(f"{cluster.name}: {error}") from error
+    socket.settimeout(cluster.timeout_s)
+    return socket
+
+
+def _frames(socket: Any, what: str) -> Iterator[tuple[int, bytes]]:
+    """Channel and bytes of each frame until the other side closes."""
+    from websocket import ABNF, WebSocketConnectionClosedException, WebSocketException, WebSocketTimeoutException
+
+    while True:
+        try:
+            opcode, data = socket.recv_data()
+        except WebSocketTimeoutException as error:
+            raise SourceTimeout(f"{what}: no answer in time") from error
+        except WebSocketConnectionClosedException:
+            return
+        except (OSError, WebSocketException) as error:
+            raise Unreachable(f"{what}: {error}") from error
+        if opcode == ABNF.OPCODE_CLOSE:
+            return
+        if data:
+            yield data[0], data[1:]

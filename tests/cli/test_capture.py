@@ -1,0 +1,90 @@
+"""`meshnb capture`, with the official client over real HTTP."""
+
+from __future__ import annotations
+
+import pytest
+from replay.apiserver import Fault
+from replay.recorded import recorded_cluster
+
+from meshnb.cli import main
+from meshnb.cli.capture import _since
+from meshnb.errors import UsageError
+from meshnb.model.resources import RESOURCES
+from meshnb.runbook.live import connect
+from meshnb.sources.snapshot import Snapshot
+
+
+@pytest.fixture
+def api(tmp_path, monkeypatch):
+    with recorded_cluster(Snapshot.open("demo")) as server:
+        config = server.kubeconfig(tmp_path / "config")
+        from kubernetes.config import kube_config
+
+        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(config))
+        yield server
+
+
+def test_a_capture_says_what_there_is_and_what_is_missing(api, tmp_path, capsys):
+    api.faults = [Fault("/nodes?", status=403, message="nodes is forbidden")]
+    code = main(["capture", "--out", str(tmp_path / "s.tar.gz"), "-n", "istioinaction", "--since", "10m"])
+    out, err = capsys.readouterr()
+    assert code == 0
+    assert "documents" in out and "kubernetes/nodes.json: /api/v1/nodes: HTTP 403 nodes is forbidden" in out
+    assert "1 istiods, 5 proxies" in err
+    assert Snapshot.open(tmp_path / "s.tar.gz").manifest.command == "meshnb capture --out s.tar.gz"
+
+
+def test_what_exists_is_refused(api, tmp_path, capsys):
+    (tmp_path / "s.tar.gz").touch()
+    assert main(["capture", "--out", str(tmp_path / "s.tar.gz"), "-q"]) == 64
+    assert "exists" in capsys.readouterr().err
+
+
+def test_an_unknown_context_is_said(api, tmp_path, capsys):
+    assert main(["capture", "--out", str(tmp_path / "s.tar.gz"), "--context", "other"]) == 69
+    assert "no context 'other'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("all", None), ("none", 0), ("90s", 90), ("1h30m", 5400)])
+def test_since(text, seconds):
+    assert _since(text) == seconds
+
+
+def test_connect_gives_a_mesh_and_leaves_nothing_behind(api, tmp_path, monkeypatch):
+    import gc
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    steps = []
+    mesh = connect(namespaces=["istioinaction"], workloads=["app=catalog"], since="none", progress=steps.append)
+    assert len(mesh.proxies) == 3
+    assert mesh.endpoint_truth("catalog").verdict.unique().tolist() == ["agrees"]
+    del mesh
+    gc.collect()
+    assert not list(tmp_path.glob("meshnb-*"))
+    with pytest.raises(UsageError, match="are lists"):
+        connect(namespaces="istioinaction")
+
+
+def test_the_role_shipped_allows_what_a_capture_asks_for_and_no_secrets():
+    from pathlib import Path
+
+    import yaml
+
+    documents = list(yaml.safe_load_all((Path(__file__).parents[2] / "docs" / "rbac.yaml").read_text()))
+    allowed = {
+        (group, resource, verb)
+        for document in documents
+        if document["kind"] == "ClusterRole"
+        for rule in document["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    for kind in RESOURCES:
+        if kind.kind != "ConfigMap":
+            assert {(kind.group, kind.plural, "list"), (kind.group, "*", "list")} & allowed, kind.plural
+    for resource in ("pods/portforward", "pods/exec"):
+        assert ("", resource, "create") in allowed
+    assert not [entry for entry in allowed if "secret" in entry[1] or (entry[0] == "" and entry[1] == "*")]
+    assert {verb for _, resource, verb in allowed if "/" not in resource} == {"get", "list"}

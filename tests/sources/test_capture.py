@@ -1,0 +1,180 @@
+"""Capturing a live cluster: real HTTP and websockets, pages recorded from real Envoys."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from replay.apiserver import Fault
+from replay.recorded import recorded_cluster
+
+from meshnb.errors import UsageError
+from meshnb.runbook.mesh import Mesh
+from meshnb.sources.capture import CaptureOptions, capture_cluster
+from meshnb.sources.kubernetes import Cluster
+from meshnb.sources.partial import PENDING, PartialSnapshot
+from meshnb.sources.snapshot import Snapshot
+
+V1 = "catalog-5d4f7c9b8-v1aaa"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return Snapshot.open("demo")
+
+
+def cluster_of(api):
+    return Cluster(api.configuration(), name="replay", timeout_s=20, sleep=lambda _: None)
+
+
+def test_a_captured_cluster_gives_the_tables_of_the_snapshot_it_replays(demo, tmp_path):
+    steps = []
+    with recorded_cluster(demo) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s.tar.gz", progress=steps.append)
+    live, recorded = Mesh(snapshot), Mesh(demo)
+    for name in ("clusters", "routes", "listeners", "endpoints", "access_log", "services", "virtual_services"):
+        frames = [mesh.table(name).drop(columns="file", errors="ignore").astype(str) for mesh in (live, recorded)]
+        rows = [sorted(map(tuple, frame.values.tolist()), key=str) for frame in frames]
+        assert rows[0] == rows[1], name
+    assert live.proxy_status().istiod.unique().tolist() == ["istiod-1"]
+    assert live.endpoint_truth("catalog").verdict.tolist() == ["agrees"] * 3
+    assert live.controlz().value.tolist() == ["info"]
+    assert snapshot.manifest.versions["kubernetes"] == "v1.29.2"
+    assert not (tmp_path / "s.tar.gz.partial").exists()
+    assert any(step.startswith("1 istiods, 5 proxies") for step in steps)
+    assert any("MB in all" in step for step in steps)
+
+
+def test_sd_13_an_agent_that_is_not_ready_is_an_answer(demo, tmp_path):
+    """SD-13: the readiness answer with its reason, though its status is 503."""
+    with recorded_cluster(demo) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    (document,) = [d for d in snapshot.documents("agent") if d.path.startswith(f"agent/{V1}") and "ready" in d.path]
+    assert snapshot.read(document) == b"not ready: x"
+
+
+def test_sd_15_nothing_that_changes_a_pod_is_ever_asked(demo, tmp_path):
+    """SD-15: quitquitquit, logging with a level and adsz?push are not among the requests."""
+    from meshnb.sources import capture_plan
+
+    pods = json.loads(demo.read(next(d for d in demo.documents("kubernetes") if d.path.endswith("pods.json"))))["items"]
+    plans = [capture_plan.proxy_plan(p, logs=True, previous=True, ports=True) for p in pods]
+    plans += [capture_plan.istiod_plan(p, proxies=["a.b"]) for p in pods]
+    asked = [(page.method, page.path) for plan in plans for page in plan.pages]
+    assert not [
+        path for _, path in asked if any(word in path for word in ("quit", "push=", "clear=", "level", "drain"))
+    ]
+    assert {path for method, path in asked if method != "GET"} == {"/logging"}
+
+
+def test_a_dead_pod_costs_no_other(demo, tmp_path):
+    with recorded_cluster(demo, dead=[V1]) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    failed = [d for d in snapshot.failed() if d.proxy.startswith(V1) and d.path.startswith("envoy/")]
+    assert len(failed) == 8 and all("failed to connect" in d.error for d in failed)
+    assert len({d.proxy for d in snapshot.documents("config_dump")}) == 4
+    assert any(d.path == f"logs/{V1}.istioinaction/istio-proxy.log" for d in snapshot.documents())
+
+
+def test_objects_that_may_not_be_listed_are_recorded_and_the_rest_is_there(demo, tmp_path):
+    with recorded_cluster(demo) as api:
+        api.faults = [Fault("/services?", status=403, message="services is forbidden")]
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    (failed,) = [d for d in snapshot.failed("kubernetes") if d.path == "kubernetes/services.json"]
+    assert "services is forbidden" in failed.error
+    assert len(Mesh(snapshot).pods()) == 7
+
+
+def test_a_kind_that_is_not_installed_has_no_objects(demo, tmp_path):
+    with recorded_cluster(demo) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    assert any("does not know wasmplugins" in note for note in snapshot.manifest.notes)
+    assert Mesh(snapshot).objects("WasmPlugin").empty
+
+
+def test_without_port_forward_the_agent_answers_by_exec(demo, tmp_path):
+    with recorded_cluster(demo, exec_only=True) as api:
+        api.faults = [Fault("/portforward", status=403, message="forbidden")]
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    assert len(snapshot.documents("config_dump")) == 5
+    assert any("asked by exec" in note for note in snapshot.manifest.notes)
+
+
+def test_namespaces_and_workloads_bound_what_is_captured(demo, tmp_path):
+    options = CaptureOptions(namespaces=("istioinaction",), workloads=("deploy/catalog",), since_s=0, expected=True)
+    with recorded_cluster(demo) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s", options)
+    assert {d.proxy for d in snapshot.documents("config_dump")} == {f"{V1}.istioinaction"}
+    assert not snapshot.documents("proxy_log")
+    wanted = [d.path for d in (*snapshot.documents("istiod_debug"), *snapshot.failed("istiod_debug"))]
+    assert f"istiod/istiod-1.istio-system/debug/edsz.{V1}.istioinaction.json" in wanted
+
+
+def test_a_page_that_is_not_there_is_recorded_as_such(demo, tmp_path):
+    with recorded_cluster(demo) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    errors = {d.path.rpartition("/")[2]: d.error for d in snapshot.failed("istiod_debug")}
+    assert errors["registryz.json"].startswith("HTTP 404")
+
+
+def test_what_exists_is_never_overwritten(demo, tmp_path):
+    (tmp_path / "s.tar.gz").write_text("mine")
+    with recorded_cluster(demo) as api, pytest.raises(UsageError, match="exists"):
+        capture_cluster(cluster_of(api), tmp_path / "s.tar.gz")
+
+
+def test_a_partial_folder_of_another_cluster_is_refused(tmp_path):
+    partial = PartialSnapshot(tmp_path / "t", source="one")
+    partial.plan([])
+    with pytest.raises(UsageError, match="another capture"):
+        PartialSnapshot(tmp_path / "t", source="two")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from meshnb.sources.capture import CaptureOptions, capture_cluster
+from meshnb.sources.kubernetes import Cluster
+from kubernetes.client import Configuration
+configuration = Configuration()
+configuration.host = sys.argv[1]
+options, cluster = CaptureOptions(concurrency=1), Cluster(configuration, name="replay")
+capture_cluster(cluster, Path(sys.argv[2]), options, progress=lambda s: print(s, flush=True))
+"""
+
+
+def test_a_capture_that_is_killed_leaves_a_readable_part_and_is_taken_up_again(demo, tmp_path):
+    target = tmp_path / "s.tar.gz"
+    stop = threading.Event()
+    with recorded_cluster(demo) as api:
+        api.faults = [Fault("webapp-8dc87795f-web01/portforward", hang=stop)]
+        command = [sys.executable, "-c", KILLED, api.url, str(target)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
+        for line in process.stdout:
+            if line.startswith("pod 3 of"):
+                break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        stop.set()
+        assert not target.exists()
+        partial = Snapshot.open(Path(f"{target}.partial"))
+        assert partial.documents("kubernetes")
+        assert PENDING in {d.error for d in partial.failed()}
+        assert not Mesh(partial).pods().empty
+        written = {p.name for p in Path(f"{target}.partial/envoy").iterdir() if len(list(p.iterdir())) == 8}
+        done = {name.rpartition(".")[0] for name in written}
+        api.faults, before = [], len(api.requests)
+        snapshot = capture_cluster(cluster_of(api), target)
+        again = [r for r in api.requests[before:] if "portforward" in r]
+    assert len(snapshot.documents("config_dump")) == 5
+    assert any(note.startswith("Taken up again") for note in snapshot.manifest.notes)
+    # three of six pods were done: they are not asked again
+    assert len(done) >= 2
+    assert again and not [r for r in again if r.split("/pods/")[1].split("/")[0] in done]

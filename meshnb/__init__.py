@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from meshnb.loaders.access_log import read_access_log as read_access_log
     from meshnb.loaders.access_log import scan_access_log as scan_access_log
     from meshnb.loaders.clusters_admin import read_clusters_admin as read_clusters_admin
+    from meshnb.loaders.access_log_print import to_log_lines as to_log_lines
     from meshnb.loaders.config_dump import read_config_dump as read_config_dump
     from meshnb.loaders.debug_log import read_debug_log as read_debug_log
     from meshnb.loaders.pcap import read_pcap as read_pcap
@@ -63,6 +64,7 @@ _PUBLIC = {
     "read_ztunnel_dump": "meshnb.loaders.ztunnel",
     "runbooks": "meshnb.runbook.library",
     "scan_access_log": "meshnb.loaders.access_log",
+    "to_log_lines": "meshnb.loaders.access_log_print",
 }
 
 __all__ = [*sorted(_PUBLIC), "__version__", "errors", "tuning", "views"]

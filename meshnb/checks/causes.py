@@ -83,9 +83,10 @@ def causes(
         return [passed(CODE, f"None of {total} requests failed or was slow.{retried}")]
     findings = []
     by_ip = {} if pods is None else {row.ip: row for row in pods[pods.ip.notna()].itertuples()}
+    virtual = _virtual_services(routes)
     gap = reporter_gap(access_log)
     for cause, group in failed.groupby("cause"):
-        for subject, rows in _subjects(known_causes()[str(cause)], group, by_ip).items():
+        for subject, rows in _subjects(known_causes()[str(cause)], group, by_ip, virtual).items():
             case = _Case(known_causes()[str(cause)], subject, group.loc[rows], access_log, total, by_ip)
             findings.append(_finding(case, gap))
     return findings
@@ -128,12 +129,34 @@ class _Case:
     by_ip: Mapping[str, Any]
 
 
-def _subjects(cause: Cause, rows: pd.DataFrame, by_ip: Mapping[str, Any]) -> dict[Subject, list[Any]]:
+def _subjects(
+    cause: Cause, rows: pd.DataFrame, by_ip: Mapping[str, Any], virtual: Mapping[tuple[str, str], set[Subject]]
+) -> dict[Subject, list[Any]]:
     """Which object each request is about."""
     subjects: dict[Subject, list[Any]] = {}
     for row in rows.itertuples():
-        subjects.setdefault(_subject(cause.subject, row, by_ip), []).append(row.Index)
+        made_by = virtual.get((str(row.proxy), _host(row.authority)), set()) if cause.subject == "route" else set()
+        subject = next(iter(made_by)) if len(made_by) == 1 else _subject(cause.subject, row, by_ip)
+        subjects.setdefault(subject, []).append(row.Index)
     return subjects
+
+
+def _virtual_services(routes: pd.DataFrame | None) -> dict[tuple[str, str], set[Subject]]:
+    """VirtualServices behind the routes of a proxy and host."""
+    found: dict[tuple[str, str], set[Subject]] = {}
+    if routes is None:
+        return found
+    for row in routes[routes.virtual_service.notna()].itertuples():
+        namespace = row.virtual_service_namespace if isinstance(row.virtual_service_namespace, str) else ""
+        for domain in row.domains:
+            found.setdefault((str(row.proxy), _host(domain)), set()).add(
+                Subject("VirtualService", row.virtual_service, namespace)
+            )
+    return found
+
+
+def _host(authority: Any) -> str:
+    return str(authority).partition(":")[0]
 
 
 def _subject(kind: str, row: Any, by_ip: Mapping[str, Any]) -> Subject:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _JSON_NUMBERS = {"response_code", "bytes_received", "bytes_sent", "duration_ms"}
 
 
-def to_lines(log: pd.DataFrame, *, format: str = "istio") -> list[str]:
+def to_log_lines(log: pd.DataFrame, *, format: str = "istio") -> list[str]:
     """Print rows as lines of an access log.
 
     Args:
@@ -32,7 +32,7 @@ def to_lines(log: pd.DataFrame, *, format: str = "istio") -> list[str]:
 
     Example:
         >>> import pandas as pd
-        >>> to_lines(pd.DataFrame({"duration_ms": [12], "flags": [None]}), format="%DURATION% ms")
+        >>> to_log_lines(pd.DataFrame({"duration_ms": [12], "flags": [None]}), format="%DURATION% ms")
         ['12 ms']
     """
     if format == "json":

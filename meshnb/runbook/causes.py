@@ -106,6 +106,21 @@ class CauseViews(MeshBase):
         chosen = failed[failed.cause == cause] if cause else failed
         return table(baselines(mesh.access_log(), chosen), title="More frequent than elsewhere")
 
+    def story_chart(self, request_id: str = "") -> Chart:
+        """The steps in the life of one request in time, a row per connection; see `mesh.story`.
+
+        Args:
+            request_id: x-request-id of the request.
+        """
+        from meshnb.views.charts import durations
+
+        steps = cast("Mesh", self).story(request_id)
+        pods = steps.proxy.fillna("proxy").str.rpartition(".")[0]
+        lanes = pods + ", " + steps.side + " C" + steps.connection.astype("string[pyarrow]")
+        return durations(
+            steps.assign(lane=lanes), value="offset_ms", group="lane", title=f"Life of request {request_id}"
+        )
+
     def reporter_gap(self) -> str:
         """The gap between success as clients and as servers report it, and how much of it `DC` explains."""
         from meshnb.checks.causes_gap import reporter_gap

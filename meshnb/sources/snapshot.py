@@ -19,6 +19,9 @@ from meshnb.sources.redact import redact
 DEMOS = ("healthy", "missing-subset", "slow-replica")
 """Snapshots inside the package, recorded from the lab; `demo` is the first, `demo/NAME` any of them."""
 
+RECORDINGS = ("slow-request",)
+"""Demos of a part of a mesh: `demo/slow-request` is one slow request in debug logs and packets."""
+
 _MAX_FILES = 200_000
 _MAX_BYTES = 16 << 30
 
@@ -79,8 +82,9 @@ class Snapshot:
     @classmethod
     def _open_demo(cls, name: str) -> Snapshot:
         demo = name.partition("/")[2] or DEMOS[0]
-        if demo not in DEMOS:
-            raise NotFound(f"no demo {demo!r}", hint=f"demos: {', '.join(f'demo/{d}' for d in DEMOS)}")
+        if demo not in (*DEMOS, *RECORDINGS):
+            known = ", ".join(f"demo/{d}" for d in (*DEMOS, *RECORDINGS))
+            raise NotFound(f"no demo {demo!r}", hint=f"demos: {known}")
         return cls._open_folder(Path(str(files("meshnb"))) / "demo" / demo, name=name)
 
     @classmethod

@@ -12,7 +12,7 @@ import meshnb
 from meshnb.errors import FormatError, UsageError
 from meshnb.loaders.access_log import scan_access_log
 from meshnb.loaders.access_log_format import TEXT_FORMATS, TextFormat, parse_format
-from meshnb.loaders.access_log_print import to_lines
+from meshnb.loaders.access_log_print import to_log_lines
 
 DATA = Path(__file__).parents[1] / "data/logs"
 TEXTS = sorted(DATA.glob("access-text-*.log"))
@@ -26,13 +26,13 @@ def write(path: Path, *lines: str) -> Path:
 @pytest.mark.parametrize("path", TEXTS, ids=lambda p: p.stem)
 def test_text_lines_print_back_as_they_were(path):
     """S10-43: lossless round trip."""
-    assert to_lines(meshnb.read_access_log(path), format="istio") == path.read_text().splitlines()
+    assert to_log_lines(meshnb.read_access_log(path), format="istio") == path.read_text().splitlines()
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("slow-*.jsonl")), ids=lambda p: p.stem)
 def test_json_lines_print_back_as_they_were(path):
     """S10-45."""
-    printed = to_lines(meshnb.read_access_log(path), format="json")
+    printed = to_log_lines(meshnb.read_access_log(path), format="json")
     assert [json.loads(line) for line in printed] == [json.loads(line) for line in path.read_text().splitlines()]
     assert [list(json.loads(line)) for line in printed] == [list(json.loads(x)) for x in path.read_text().splitlines()]
 
@@ -49,7 +49,7 @@ def test_old_istio_format(tmp_path):
     assert log.upstream_cluster[0] == "inbound|8000||"
     assert log.user_agent[0] == "curl/7.73.0-DEV"
     assert log.istio_policy_status[1] == "mixer-said-no"
-    assert to_lines(log, format="istio-1.8") == path.read_text().splitlines()
+    assert to_log_lines(log, format="istio-1.8") == path.read_text().splitlines()
 
 
 def test_envoys_default_format(tmp_path):
@@ -60,13 +60,13 @@ def test_envoys_default_format(tmp_path):
     log = meshnb.read_access_log(write(tmp_path / "x.log", line))
     assert (log.method[0], log.response_code[0], log.bytes_received[0], log.duration_ms[0]) == ("POST", 204, 154, 226)
     assert log.upstream_host[0] == "tcp://10.0.2.1:80"
-    assert to_lines(log, format="envoy") == [line]
+    assert to_log_lines(log, format="envoy") == [line]
 
 
 def test_several_formats_in_one_file(tmp_path):
     """Mixed JSON and TEXT, and a format that changed between restarts."""
     lines = [TEXTS[0].read_text().splitlines()[0], (DATA / "slow-gateway-access.jsonl").read_text().splitlines()[0]]
-    old = to_lines(meshnb.read_access_log(TEXTS[0]), format="envoy")[0]
+    old = to_log_lines(meshnb.read_access_log(TEXTS[0]), format="envoy")[0]
     log = meshnb.read_access_log(write(tmp_path / "x.log", *lines, old))
     assert log.line.tolist() == [1, 2, 3]
     assert log.response_code.notna().all()
@@ -79,7 +79,7 @@ def test_a_quote_in_a_header_does_not_break_the_line(tmp_path):
     log = meshnb.read_access_log(write(tmp_path / "x.log", line, odd))
     assert log.user_agent.tolist() == ["labclient/1", 'evil" agent "x/1']
     assert log.drop(columns=["user_agent", "line"]).iloc[1].tolist()[1:6] == log.iloc[0].tolist()[1:6]
-    assert to_lines(log) == [line, odd]
+    assert to_log_lines(log) == [line, odd]
 
 
 def test_custom_format_string(tmp_path):

@@ -6,6 +6,7 @@
     {"active": true, "type": "error", "status": 500}        answers with the status
     {"active": true, "type": "close"}                       closes the connection instead of answering
     {"active": true, "type": "close", "reused": true}       … only a connection that has served a request before
+    {"active": true, "type": "reset"}                       resets the connection instead of answering
     {"active": true, "type": "garbage"}                     answers what is no HTTP
     {"active": true, "rules": [{"path": "/items/4", …} …]}  each rule for the paths that begin so; the first one holds
     {"active": false}                                       behaves again
@@ -17,6 +18,8 @@ import argparse
 import http.client
 import itertools
 import json
+import socket
+import struct
 import sys
 import threading
 import time
@@ -117,6 +120,11 @@ class Handler(BaseHTTPRequestHandler):
         elif kind == "close":
             if blowup.get("reused") and self.served == 0:
                 return False
+            self.close_connection = True
+            return True
+        elif kind == "reset":
+            # lingering for no time turns the close into a reset
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return True
         elif kind == "garbage":

@@ -28,6 +28,7 @@ from meshnb.errors import LabError
 from meshnb.lab.ads import SHORT, Connection, Discovery, pack, resource_name, serve
 from meshnb.lab.envoy import node_id
 from meshnb.lab.inventory import healthy_objects
+from meshnb.lab.pki import VALID
 from meshnb.lab.plan import CLUSTER_ID, MONITOR_PORT, PODS, XDS_PORT, LabHome, find_pod
 from meshnb.lab.world import Key, World, key_of
 from meshnb.lab.xds import translate
@@ -53,7 +54,7 @@ class ControlPlane:
         saved = home.read(home.objects)
         self.world = World.restore(saved["objects"]) if saved else World(healthy_objects(self.plan))
         self.pushes = int(saved.get("pushes", 0))
-        self.discovery = Discovery(lambda proxy: secrets(find_pod(proxy), home.pki))
+        self.discovery = Discovery(self.secrets)
         self._push(self.world)
 
     def apply(
@@ -86,6 +87,11 @@ class ControlPlane:
             self.world = world
         self.discovery.wait(self.discovery.version, seconds=_WAIT_S)
         return {"version": self.discovery.version, "changed": changed, "proxies": self.answers()}
+
+    def secrets(self, proxy: str) -> dict[str, Any]:
+        """Certificates of a proxy, of the kind that `wanted.json` says."""
+        kind = self.home.read(self.home.wanted).get("certificates", {}).get(proxy, VALID)
+        return secrets(find_pod(proxy), self.home.pki, kind=kind)
 
     def _push(self, world: World) -> None:
         resources: dict[str, dict[str, dict[str, Any]]] = {}

@@ -183,7 +183,13 @@ def blowup(plan: Plan, pod: str, body: Mapping[str, Any]) -> None:
 def _set(home: LabHome, scenario: Scenario) -> Change:
     """First everything as it was, then the objects, and last what stops: a proxy must have got what it is to keep."""
     plan = require_up(home)
-    _run_processes(home, plan)
+    certificates = dict(scenario.certificates)
+    before = home.read(home.wanted).get("certificates", {})
+    # a proxy asks for its certificate once, when it starts
+    renewed = [f"envoy:{p.proxy}" for p in PODS if before.get(p.proxy) != certificates.get(p.proxy)]
+    if renewed:
+        _run_processes(home, plan, {"stopped": renewed, "certificates": certificates})
+    _run_processes(home, plan, {"certificates": certificates})
     _wait_until_connected(plan)
     for pod in PODS:
         if not pod.is_gateway:
@@ -196,26 +202,28 @@ def _set(home: LabHome, scenario: Scenario) -> Change:
     if scenario.hold:
         later = _send(plan, {"delete": list(scenario.gone), "hold": list(scenario.hold)})
         change = replace(change, changed=change.changed + later.changed)
-    _run_processes(home, plan, stopped=scenario.stop, paused=scenario.pause)
+    wanted = {"stopped": list(scenario.stop), "paused": list(scenario.pause), "flapping": list(scenario.flap)}
+    _run_processes(home, plan, {**wanted, "certificates": certificates})
     mark(home, scenario=scenario.name)
     return change
 
 
-def _run_processes(home: LabHome, plan: Plan, *, stopped: tuple[str, ...] = (), paused: tuple[str, ...] = ()) -> None:
-    """Have exactly these processes stopped and paused, and all others ready."""
-    home.write(home.wanted, {"stopped": list(stopped), "paused": list(paused)})
+def _run_processes(home: LabHome, plan: Plan, wanted: Mapping[str, Any]) -> None:
+    """Have exactly these processes `stopped`, `paused` and `flapping`, and all others ready."""
+    home.write(home.wanted, wanted)
+    states = {"stopped": ("stopped",), "paused": ("paused",), "flapping": ("stopped", "starting", "ready")}
+    allowed = {name: states[kind] for kind in states for name in wanted.get(kind, [])}
     names = list(commands(plan, home))
     deadline = time.monotonic() + _READY_S
     while True:
         processes = home.read(home.state).get("processes", {})
         parts = [look(plan, name, processes.get(name)) for name in names]
-        wanted = {name: "stopped" if name in stopped else "paused" if name in paused else "ready" for name in names}
-        wrong = [part for part in parts if part.state != wanted[part.name]]
+        wrong = [part for part in parts if part.state not in allowed.get(part.name, ("ready",))]
         if not wrong:
             return
         if time.monotonic() > deadline or wrong[0].state.startswith("exited"):
             raise LabError(
-                f"{wrong[0].name} is {wrong[0].state}, not {wanted[wrong[0].name]}",
+                f"{wrong[0].name} is {wrong[0].state}, not {allowed.get(wrong[0].name, ('ready',))[0]}",
                 hint=f"meshnb lab down, then up; {_tail(home, wrong[0].name)}",
             )
         time.sleep(_TICK_S)
@@ -309,7 +317,7 @@ def _write(home: LabHome, plan: Plan) -> None:
         home.write(home.root / "bootstrap" / f"{pod.proxy}.json", bootstrap(plan, pod))
     # JSON is YAML
     home.write(home.root / "prometheus.yml", configuration(plan))
-    home.write(home.wanted, {"stopped": []})
+    home.write(home.wanted, {})
     mark(home, scenario="healthy")
 
 

@@ -214,7 +214,7 @@ class LabHome:
 
     @property
     def wanted(self) -> Path:
-        """Which processes should run; the supervisor follows it."""
+        """Which processes should run, and with which certificates; the supervisor and the control plane follow it."""
         return self.root / "wanted.json"
 
     @property

@@ -47,7 +47,7 @@ def fetch_prometheus() -> Path:
     target = cache() / "prometheus"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        # apt drops its rights for downloads and then may not write here; as the plain user it need not
+        # as root, apt would download as its own user, who may not write here
         _run(["apt-get", "-o", "APT::Sandbox::User=", "download", "prometheus"], folder)
         packages = sorted(Path(folder).glob("prometheus_*.deb"))
         if not packages:

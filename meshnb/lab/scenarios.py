@@ -20,7 +20,7 @@ Apps = Mapping[str, Mapping[str, Any]]
 class Scenario:
     """One way to break the mesh. Everything not named here is as in the healthy lab.
 
-    Outcomes are `CODE FLAGS DETAILS` as in the access log; of the details, what stands before the first brace.
+    Outcomes are `CODE FLAGS DETAILS` as in the access log; of the details, what stands before the first `{` or `(`.
 
     Args:
         name: what `lab break` takes.
@@ -33,6 +33,8 @@ class Scenario:
         apps: pod -> body of its `/blowup`.
         stop: processes to stop, after all objects are sent.
         pause: processes to suspend, after all objects are sent.
+        flap: processes that end and start again, every second.
+        certificates: proxy -> kind of its certificate, `expired` or `foreign`.
         hold: proxies that the control plane then sends nothing more to.
         gone: objects deleted after that.
         traffic: arguments of `traffic` that make it visible, where the usual ones do not.
@@ -48,6 +50,8 @@ class Scenario:
     apps: Apps = field(default_factory=dict)
     stop: tuple[str, ...] = ()
     pause: tuple[str, ...] = ()
+    flap: tuple[str, ...] = ()
+    certificates: Mapping[str, str] = field(default_factory=dict)
     hold: tuple[str, ...] = ()
     gone: tuple[tuple[str, str, str], ...] = ()
     traffic: Mapping[str, Any] = field(default_factory=dict)
@@ -119,6 +123,14 @@ _UPSTREAM = (
         gateway=("504 UT response_timeout",),
         sidecar=("0 DC downstream_remote_disconnect",),
         manifest="short-timeout",
+        apps=_blowup(*_CATALOG, kind="latency"),
+    ),
+    Scenario(
+        "per-try-timeout",
+        "every catalog pod answers a second late; each of two attempts may take 0.2 s",
+        gateway=("504 URX,UT upstream_per_try_timeout",),
+        sidecar=("0 DC downstream_remote_disconnect",),
+        manifest="per-try-timeout",
         apps=_blowup(*_CATALOG, kind="latency"),
     ),
     Scenario(
@@ -196,6 +208,23 @@ _UPSTREAM = (
         apps=_blowup(V2B, kind="close"),
     ),
     Scenario(
+        "connection-reset",
+        "the app of one v2 pod resets the connection instead of answering",
+        gateway=("503 - via_upstream",),
+        sidecar=(f"503 UC {_RESET}",),
+        apps=_blowup(V2B, kind="reset"),
+    ),
+    Scenario(
+        "restarting-sidecar",
+        "the sidecar of one v2 pod ends and starts again every second; a request takes 0.2 s and is not tried again",
+        gateway=(f"503 UC {_RESET}", f"503 UF {_RESET}"),
+        sidecar=("0 DC downstream_local_disconnect",),
+        manifest="no-retries",
+        apps=_blowup(*_CATALOG, kind="latency", seconds=0.2),
+        flap=(f"envoy:{V2B}",),
+        traffic={"requests": 100},
+    ),
+    Scenario(
         "keepalive-race",
         "the app of one v2 pod closes kept-alive connections just when the next request comes",
         gateway=("503 - via_upstream",),
@@ -239,6 +268,18 @@ _SECURITY = (
         "DestinationRule catalog expects an identity that the pods do not have",
         gateway=(f"503 URX,UF {_RESET}",),
         manifest="san-mismatch",
+    ),
+    Scenario(
+        "expired-certificate",
+        "the certificates of the catalog pods are past their time",
+        gateway=(f"503 URX,UF {_RESET}",),
+        certificates=dict.fromkeys(_CATALOG, "expired"),
+    ),
+    Scenario(
+        "foreign-certificate",
+        "the certificates of the catalog pods come from a CA that nobody trusts",
+        gateway=(f"503 URX,UF {_RESET}",),
+        certificates=dict.fromkeys(_CATALOG, "foreign"),
     ),
     Scenario(
         "rbac-denied",

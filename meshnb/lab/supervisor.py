@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from meshnb.lab.plan import APP_PORT, MONITOR_PORT, OUTBOUND_PORT, PODS, PROMETH
 from meshnb.lab.process import die_with_parent, end, is_free, start_time
 
 _TICK_S = 0.05
+_FLAP_S = 1.0
 _CONTROL_PLANE_S = 10.0
 
 
@@ -82,6 +84,7 @@ class Supervisor:
         self.starts: dict[str, str] = {}
         self.stop = threading.Event()
         self.paused: set[str] = set()
+        self.flap_at = 0.0
 
     def run(self) -> None:
         """Until told to stop."""
@@ -115,15 +118,14 @@ class Supervisor:
         wanted = self.home.read(self.home.wanted)
         stopped, paused = set(wanted.get("stopped", [])), set(wanted.get("paused", []))
         changed = self.pause(paused)
+        changed |= self.flap(wanted.get("flapping", []))
         for name in self.commands:
             child = self.children.get(name)
             if child is None and name not in stopped:
                 self.start(name)
                 changed = True
             elif child is not None and name in stopped:
-                end([(child.pid, self.starts[name])])
-                child.wait()
-                del self.children[name]
+                self.end(name)
                 changed = True
             elif child is not None and child.poll() is not None and self.starts[name]:
                 self.starts[name] = ""
@@ -140,6 +142,22 @@ class Supervisor:
                 self.children[name].send_signal(signal.SIGSTOP if name in wanted else signal.SIGCONT)
         self.paused = wanted
         return True
+
+    def flap(self, names: Sequence[str]) -> bool:
+        """End these processes if a second has gone by since the last time; they start again at the next look."""
+        if not names or time.monotonic() < self.flap_at:
+            return False
+        self.flap_at = time.monotonic() + _FLAP_S
+        for name in names:
+            if name in self.children:
+                self.end(name)
+        return True
+
+    def end(self, name: str) -> None:
+        """End one process."""
+        child = self.children.pop(name)
+        end([(child.pid, self.starts[name])])
+        child.wait()
 
     def start(self, name: str) -> None:
         """Start one process, with its output appended to its log."""

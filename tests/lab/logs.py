@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -30,7 +31,7 @@ def every_record(home: LabHome, proxy: str) -> list[dict[str, Any]]:
 
 
 def outcomes(found: list[dict[str, Any]]) -> set[tuple[int, str, str]]:
-    """Codes, flags and details; of the details only what stands before the first brace."""
+    """Codes, flags and details; of the details only what stands before the first `{` or `(`."""
     return {
-        (r["response_code"], r["response_flags"], (r["response_code_details"] or "").partition("{")[0]) for r in found
+        (r["response_code"], r["response_flags"], re.split("[{(]", r["response_code_details"] or "")[0]) for r in found
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from meshnb.lab.inventory import Object
+from meshnb.lab.pki import VALID
 from meshnb.lab.plan import CLUSTER_ID, Pod
 from meshnb.lab.xds.clusters import cluster_name
 from meshnb.lab.xds.common import ENDPOINT, SECRET, Proxy, Resource
@@ -56,11 +57,17 @@ def _endpoint(pod: Object, port: int) -> Resource:
     }
 
 
-def secrets(pod: Pod, folder: Path) -> dict[str, Resource]:
-    """The secrets of a pod by name: its own certificate `default`, and the lab's CA `ROOTCA`."""
+def secrets(pod: Pod, folder: Path, *, kind: str = VALID) -> dict[str, Resource]:
+    """The secrets of a pod by name: its own certificate `default`, and the lab's CA `ROOTCA`.
+
+    Args:
+        pod: the pod.
+        folder: where the certificates lie.
+        kind: `valid`, `expired` or `foreign`.
+    """
     root = (folder / "root-cert.pem").read_text(encoding="ascii")
-    chain = (folder / f"{pod.proxy}.crt").read_text(encoding="ascii")
-    key = (folder / f"{pod.proxy}.key").read_text(encoding="ascii")
+    chain = (folder / f"{pod.proxy}.{kind}.crt").read_text(encoding="ascii")
+    key = (folder / f"{pod.proxy}.{kind}.key").read_text(encoding="ascii")
     return {
         "default": {
             "@type": SECRET,

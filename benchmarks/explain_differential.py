@@ -40,7 +40,7 @@ def report(what: str, result: routes.Result, seconds: float) -> bool:
     print(f"  mismatches {len(result.mismatches)}, undecided {result.undecided} ({share:.2%})")
     print(f"  {kinds}")
     for mismatch in result.mismatches[:10]:
-        print(f"  {json.dumps(mismatch, default=str)[:2000]}")
+        print(f"  {json.dumps(mismatch, default=str)[:600]}")
     return not result.mismatches and not result.undecided
 
 

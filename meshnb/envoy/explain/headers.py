@@ -52,7 +52,9 @@ class Headers:
         found = self._values.get(name, [])
         if self._partial and not found and not name.startswith(":"):
             return Unknown("the log does not show it")
-        return [",".join(found)] if len(found) > 1 and name in INLINE else found
+        if len(found) > 1 and name in INLINE:
+            return [",".join(text for text in found if text)]
+        return found
 
     def get(self, name: str) -> str | Unknown | None:
         """All values as one, `None` if there is none, or what is not known."""

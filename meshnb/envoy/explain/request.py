@@ -38,7 +38,8 @@ class Request:
         metadata: dynamic metadata by namespace, `None` if not known.
         tcp: raw TCP: there is no HTTP request, only a connection.
         partial: other headers than those given may have been sent, as of a log line.
-        logged_route: name of the route a log line shows, `None` if it shows none; settles what `partial` leaves open.
+        logged_route: name of the route a log line shows, empty for a route without a name, `-` if no route matched,
+            `None` if the line does not tell; settles what `partial` leaves open.
     """
 
     authority: str = ""

@@ -55,8 +55,18 @@ def request_of_row(row: object) -> Request:
         protocol=protocol,
         tcp=not cells.get("method"),
         partial=True,
-        logged_route=cells.get("route_name") if cells.get("method") else None,
+        logged_route=_route(row, cells),
     )
+
+
+def _route(row: object, cells: dict[str, str]) -> str | None:
+    if not cells.get("method"):
+        return None
+    if cells.get("response_code_details") == "route_not_found":
+        return "-"
+    # A table has the column whether or not the log was written with it; a line has the key only if it was.
+    is_line = isinstance(row, Mapping) and "route_name" in row
+    return cells.get("route_name", "" if is_line else None)
 
 
 def _cells(row: object) -> dict[str, str]:

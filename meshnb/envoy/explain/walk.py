@@ -18,6 +18,7 @@ from meshnb.envoy.explain.route import is_grpc
 from meshnb.envoy.explain.routing import RouteWalk
 from meshnb.envoy.explain.tcp import walk_tcp
 from meshnb.envoy.explain.verdict import Unknown
+from meshnb.errors import FormatError
 
 _TRANSPARENT = {
     "MetadataExchange", "PeerMetadata", "ConnectionLimit", "StatsConfig", "SniCluster", "FilterConfig", "Config",
@@ -55,7 +56,10 @@ def explain(config: object, request: Request, *, proxy: str = "") -> Explanation
         >>> print(explain(dump, Request.to("http://shop/")).outcome)
         cluster a: 503 NC cluster_not_found
     """
-    return _Walk(Config.of(config), request.checked(), proxy).run()
+    try:
+        return _Walk(Config.of(config), request.checked(), proxy).run()
+    except RecursionError as error:
+        raise FormatError("rules are nested too deeply", hint="look at the RBAC policies of the dump") from error
 
 
 class _Walk:

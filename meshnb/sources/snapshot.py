@@ -19,8 +19,8 @@ from meshnb.sources.redact import redact
 DEMOS = ("healthy", "missing-subset", "slow-replica")
 """Snapshots inside the package, recorded from the lab; `demo` is the first, `demo/NAME` any of them."""
 
-RECORDINGS = ("slow-request",)
-"""Demos of a part of a mesh: `demo/slow-request` is one slow request in debug logs and packets."""
+RECORDINGS = ("slow-request", "control-plane")
+"""Demos of a part of a mesh: one slow request in debug logs and packets; the metrics of a busy control plane."""
 
 _MAX_FILES = 200_000
 _MAX_BYTES = 16 << 30
@@ -52,7 +52,7 @@ class Snapshot:
         """Open a snapshot.
 
         Args:
-            source: a folder, a `.tar.gz`, `demo`, or `demo/NAME` with a name of `DEMOS`.
+            source: a folder or `.tar.gz`, also of `istioctl bug-report`; `demo`, or `demo/NAME` with a name of `DEMOS`.
 
         Raises:
             NotFound: no such file or demo.
@@ -90,6 +90,8 @@ class Snapshot:
     @classmethod
     def _open_folder(cls, folder: Path, *, name: str) -> Snapshot:
         path = folder / "manifest.json"
+        if not path.is_file() and (report := cls._open_bug_report(folder, name=name)):
+            return report
         if not path.is_file():
             what = "an empty folder" if not any(folder.iterdir()) else "no manifest.json in it"
             raise FormatError(f"not a snapshot: {what}", file=name, hint="make one with: meshnb capture --out FILE")
@@ -97,6 +99,19 @@ class Snapshot:
         if not any(not document.error for document in manifest.documents):
             raise FormatError("the snapshot holds no document", file=name, hint="capture again; see its manifest.json")
         return cls(folder, manifest, name=name)
+
+    @classmethod
+    def _open_bug_report(cls, folder: Path, *, name: str) -> Snapshot | None:
+        """The snapshot made of an `istioctl bug-report`, if the folder is one."""
+        from meshnb.sources.bug_report import find_bug_report, open_bug_report
+
+        root = find_bug_report(folder)
+        if root is None:
+            return None
+        target = Path(tempfile.mkdtemp(prefix="meshnb-"))
+        snapshot = open_bug_report(root, target, name=name)
+        weakref.finalize(snapshot, shutil.rmtree, target, ignore_errors=True)
+        return snapshot
 
     def documents(self, kind: str = "", *, proxy: str = "") -> tuple[Document, ...]:
         """Documents that are there, in manifest order.

@@ -15,6 +15,7 @@ from meshnb.runbook.base import Needs
 from meshnb.runbook.causes import CauseViews
 from meshnb.runbook.components import ComponentViews
 from meshnb.runbook.control_plane import ControlPlaneViews
+from meshnb.runbook.explain import ExplainViews
 from meshnb.runbook.requests import RequestViews
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_control_plane import ControlPlaneTables
@@ -63,7 +64,7 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
     return Mesh(snapshot, namespace=namespace, window=window)
 
 
-class Mesh(CauseViews, RequestViews, ComponentViews, ControlPlaneViews):
+class Mesh(CauseViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneViews):
     """A captured mesh as tables, with checks. Made by `meshnb.open`.
 
     Args:

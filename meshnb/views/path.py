@@ -200,6 +200,16 @@ def short(text: str, letters: int) -> str:
     )
 
 
+def cut(text: str, letters: int) -> str:
+    """Text that fits, its end left out.
+
+    Example:
+        >>> cut("the only one at port 8080", 16)
+        'the only one at…'
+    """
+    return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"
+
+
 def _thickness(share: float | None) -> float:
     return 1.5 if share is None else 1.5 + 8 * share
 
@@ -210,7 +220,9 @@ def _svg(found: Drawing, *, title: str) -> str:
     used = {box.column for box in found.boxes.values()}
     for column in sorted(used):
         x = 4 + column * _COLUMN + _BOX / 2
-        parts.append(f'<text class="dim" x="{x}" y="22" text-anchor="middle" font-size="11">{_STAGES[column]}</text>')
+        parts.append(
+            f'<text class="dim" x="{x}" y="22" text-anchor="middle" style="font-size:11px">{_STAGES[column]}</text>'
+        )
     for (start, end), share in found.links.items():
         a, b = found.boxes[start], found.boxes[end]
         ax, ay, bx, by = a.x + _BOX, a.y + _HIGH / 2, b.x, b.y + _HIGH / 2
@@ -222,13 +234,13 @@ def _svg(found: Drawing, *, title: str) -> str:
         )
     for box in found.boxes.values():
         color = _TONES[box.tone]
-        title, detail = escape(short(box.title, 16)), escape(short(box.detail, 20))
+        title, detail = escape(short(box.title, 16)), escape(cut(box.detail, 20))
         parts.append(
             f"<g><title>{escape(box.full)}</title>"
             f'<rect x="{box.x}" y="{box.y}" width="{_BOX}" height="{_HIGH}" rx="6" fill="{color}" fill-opacity="0.12" '
             f'stroke="{color}"/>'
-            f'<text x="{box.x + 8}" y="{box.y + 19}" font-size="12">{title}</text>'
-            f'<text class="dim" x="{box.x + 8}" y="{box.y + 35}" font-size="10">{detail}</text></g>'
+            f'<text x="{box.x + 8}" y="{box.y + 19}">{title}</text>'
+            f'<text class="dim" x="{box.x + 8}" y="{box.y + 35}" style="font-size:10px">{detail}</text></g>'
         )
     size = f"0 0 {WIDTH} {found.height:.0f}"
     return f'<svg role="img" viewBox="{size}" aria-label="{about}">{"".join(parts)}</svg>'
@@ -259,7 +271,8 @@ def _figure(found: Drawing) -> Any:
             type="rect", x0=box.x, x1=box.x + _BOX, y0=box.y, y1=box.y + _HIGH, layer="above",
             line={"color": color, "width": 1.2}, fillcolor=_pale(color),
         )  # fmt: skip
-        text = f"{escape(short(box.title, 16))}<br><span style='font-size:9px'>{escape(short(box.detail, 20))}</span>"
+        title, detail = escape(short(box.title, 16), quote=False), escape(cut(box.detail, 21), quote=False)
+        text = f"{title}<br><span style='font-size:9px'>{detail}</span>"
         figure.add_annotation(
             x=box.x + 6, y=box.y + _HIGH / 2, text=text, showarrow=False, xanchor="left", align="left",
             font={"size": 11, "color": INK},

@@ -62,10 +62,11 @@ def _from_wheel() -> Path | None:
 
 
 def require_packages() -> None:
-    """Check that the other parts of the extra `lab` are there, without importing gRPC.
+    """Check that the parts of the extra `lab` are there, without importing them.
 
     Raises:
-        MissingExtra: one is not.
+        LabError: this is Windows.
+        MissingExtra: one is not installed.
     """
     for name in ("grpcio", "xds-protos", "cryptography"):
         try:

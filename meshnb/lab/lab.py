@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import sys
 import time
@@ -80,13 +79,13 @@ def up(
         MissingExtra: the extra `lab` is not installed.
         LabError: no Envoy for this platform, an address is taken, or a part does not start.
     """
+    require_packages()
     home = home or LabHome.of(subnet=subnet)
     home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(home):
         if is_up(home):
             return False
         _end_leftovers(home)
-        require_packages()
         envoy, version = find_envoy()
         found = find_prometheus() if prometheus else ""
         plan = Plan(subnet, log_format, stats, str(envoy), version, found)
@@ -272,6 +271,8 @@ def _in_force(address: str) -> bool:
 @contextmanager
 def _locked(home: LabHome) -> Iterator[None]:
     """One `up` at a time."""
+    import fcntl
+
     with (home.root / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

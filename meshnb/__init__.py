@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from meshnb.loaders.config_dump import read_config_dump as read_config_dump
     from meshnb.loaders.debug_log import read_debug_log as read_debug_log
     from meshnb.loaders.pcap import read_pcap as read_pcap
+    from meshnb.loaders.diff import diff as diff
     from meshnb.loaders.ztunnel import read_ztunnel_dump as read_ztunnel_dump
     from meshnb.model.finding import Finding as Finding
     from meshnb.model.finding import Findings as Findings
@@ -54,6 +55,7 @@ _PUBLIC = {
     "Subject": "meshnb.model.finding",
     "Window": "meshnb.model.window",
     "connect": "meshnb.runbook.live",
+    "diff": "meshnb.loaders.diff",
     "form": "meshnb.runbook.form",
     "open": "meshnb.runbook.mesh",
     "read_access_log": "meshnb.loaders.access_log",

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from camel import camel_case
 
 import meshnb
 from meshnb.errors import FormatError, NotFound, UsageError
@@ -152,22 +153,6 @@ def test_path_bytes_dict_and_gzip_give_the_same(tmp_path, gateway):
     expected = gateway.clusters()
     for source in (str(path), path.read_bytes(), json.loads(path.read_bytes()), packed):
         assert meshnb.read_config_dump(source).clusters().equals(expected)
-
-
-def camel_case(value):
-    """A document as proto3 printers write it; names of extensions and what stands in a Struct stay as they are."""
-    if isinstance(value, list):
-        return [camel_case(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    renamed = {}
-    for key, one in value.items():
-        head, *rest = key.split("_")
-        plain = "." in key or "@" in key
-        renamed[key if plain else head + "".join(map(str.capitalize, rest))] = (
-            one if key == "filter_metadata" else camel_case(one)
-        )
-    return renamed
 
 
 def test_camel_case_gives_the_same_tables(gateway):

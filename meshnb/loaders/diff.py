@@ -1,0 +1,191 @@
+"""The difference between two config dumps, in meaning and not in text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from meshnb.envoy.names import ClusterName
+from meshnb.errors import UsageError
+from meshnb.loaders.config_dump import ConfigDump, read_config_dump
+from meshnb.loaders.diff_tree import ORDERED, Change, canonical, compare, hide, istio_config
+from meshnb.loaders.documents import Source
+from meshnb.loaders.istioctl_json import camel_json
+from meshnb.model.frame import returns
+from meshnb.model.tables.diff import DIFF
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = ("listeners", "routes", "clusters", "endpoints", "secrets", "ecds")
+"""Sections that are compared."""
+
+_RANK = ("active", "warming", "draining", "rejected")
+
+
+@returns(DIFF)
+def diff(
+    a: ConfigDump | Source,
+    b: ConfigDump | Source,
+    *,
+    kinds: Collection[str] = KINDS,
+    ordered: Collection[str] = tuple(ORDERED),
+) -> pd.DataFrame:
+    """What differs between two config dumps: over time, of two proxies, or what istiod expects and what Envoy has.
+
+    Resources are paired by name, filter chains by their match, virtual hosts by their domains, endpoints by address.
+    The order of routes matters, any other does not; versions, times and nonces are not compared. Either key style
+    will do. Private keys are never shown.
+
+    Args:
+        a: the first dump: a `ConfigDump`, path, bytes or decoded document.
+        b: the second one.
+        kinds: sections to compare.
+        ordered: fields in whose lists the order matters; add `filters` and `httpFilters` to see a filter that moved.
+
+    Raises:
+        NotFound: no such file.
+        FormatError: not a config dump.
+        UsageError: no such section.
+
+    Example:
+        >>> def dump(timeout):
+        ...     cluster = {"name": "outbound|80||a.shop.svc.cluster.local", "connect_timeout": timeout}
+        ...     kind = "type.googleapis.com/envoy.admin.v3.ClustersConfigDump"
+        ...     return {"configs": [{"@type": kind, "dynamic_active_clusters": [{"cluster": cluster}]}]}
+        >>> diff(dump("1s"), dump("5s"))[["path", "change", "before", "after", "object"]].values.tolist()
+        [['connectTimeout', 'changed', '"1s"', '"5s"', 'Service a.shop']]
+    """
+    unknown = sorted(set(kinds) - set(KINDS))
+    if unknown:
+        raise UsageError(f"no section {', '.join(unknown)} to compare", hint=f"sections: {', '.join(KINDS)}")
+    first, second = (one if isinstance(one, ConfigDump) else read_config_dump(one) for one in (a, b))
+    owners = _Owners(first, second)
+    rows = []
+    for kind in KINDS:
+        if kind in kinds:
+            for name, change in _changes(_by_name(first, kind), _by_name(second, kind), frozenset(ordered)):
+                rows.append({"kind": kind, "resource": name, **_row(change), **owners.of(kind, name, change)})
+    return DIFF.rows(rows)
+
+
+def _row(change: Change) -> dict[str, Any]:
+    return {
+        "path": change.path,
+        "change": change.change,
+        "before": None if change.before is None else canonical(change.before),
+        "after": None if change.after is None else canonical(change.after),
+    }
+
+
+Messages = dict[str, tuple[str, Any]]
+
+
+def _by_name(dump: ConfigDump, kind: str) -> Messages:
+    """State and message by name; of several states the one in use."""
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for resource in dump.resources(kind):
+        if not resource.size:
+            message: Any = {}
+        else:
+            message = camel_json(msgspec.json.decode(resource.raw))
+        message = message if isinstance(message, dict) else {"": message}
+        message.pop("@type", None)
+        found.setdefault(_name(kind, message, resource.name), []).append((resource.state, message))
+    named: Messages = {}
+    for name, entries in found.items():
+        best = min(_RANK.index(state) for state, _ in entries)
+        same = sorted(
+            (entry for entry in entries if _RANK.index(entry[0]) == best), key=lambda entry: canonical(entry[1])
+        )
+        for number, entry in enumerate(same):
+            named[f"{name} #{number + 1}" if number else name] = entry
+    return named
+
+
+def _name(kind: str, message: Any, beside: str) -> str:
+    """Name of a resource; static ones without are known by their address or virtual hosts."""
+    for key in ("name", "clusterName"):
+        if isinstance(message.get(key), str) and message[key]:
+            return str(message[key])
+    if beside:
+        return beside
+    if kind == "listeners":
+        return canonical(message.get("address"))
+    hosts = message.get("virtualHosts")
+    names = [str(host.get("name", "")) for host in hosts if isinstance(host, dict)] if isinstance(hosts, list) else []
+    return f"({', '.join(sorted(names))})" if names else ""
+
+
+def _changes(a: Messages, b: Messages, ordered: frozenset[str]) -> Iterator[tuple[str, Change]]:
+    for name in sorted(a.keys() | b.keys()):
+        if name not in b:
+            yield name, Change("", "removed", hide(a[name][1]), None, istio_config(a[name][1]))
+        elif name not in a:
+            yield name, Change("", "added", None, hide(b[name][1]), istio_config(b[name][1]))
+        else:
+            (state_a, message_a), (state_b, message_b) = a[name], b[name]
+            if state_a != state_b:
+                yield name, Change("(state)", "changed", state_a, state_b, istio_config(message_b))
+            for change in compare(message_a, message_b, ordered=ordered):
+                yield name, change
+
+
+class _Owners:
+    """Which Istio object a change is of."""
+
+    def __init__(self, *dumps: ConfigDump) -> None:
+        self._dumps = dumps
+        self._clusters: dict[str, dict[str, Any]] | None = None
+
+    def of(self, kind: str, name: str, change: Change) -> dict[str, Any]:
+        """The columns `config`, `object`, `object_kind`, `object_name`, `object_namespace`."""
+        if owner := _of_config(change.config):
+            return owner
+        if kind in ("clusters", "endpoints"):
+            return self._of_cluster(name)
+        return {}
+
+    def _of_cluster(self, name: str) -> dict[str, Any]:
+        if self._clusters is None:
+            both = (_by_name(dump, "clusters") for dump in self._dumps)
+            self._clusters = {key: _owner_of(message) for named in both for key, (_, message) in named.items()}
+        return self._clusters.get(name) or _of_host(ClusterName.parse(name).fqdn)
+
+
+def _owner_of(cluster: Any) -> dict[str, Any]:
+    if config := istio_config(cluster):
+        return _of_config(config)
+    services: Any = cluster
+    for key in ("metadata", "filterMetadata", "istio", "services"):
+        services = services.get(key) if isinstance(services, dict) else None
+    first = services[0] if isinstance(services, list) and services else None
+    if not isinstance(first, dict) or not isinstance(first.get("name"), str):
+        return {}
+    # of a ServiceEntry the name is the host itself
+    kind = "ServiceEntry" if first["name"] == first.get("host") else "Service"
+    return _owner(kind, first["name"], str(first.get("namespace", "")))
+
+
+def _of_config(path: str) -> dict[str, Any]:
+    pieces = path.split("/")
+    if len(pieces) != 8 or pieces[1] != "apis":
+        return {"config": path} if path else {}
+    kind = "".join(word.capitalize() for word in pieces[6].split("-"))
+    return {**_owner(kind, pieces[7], pieces[5]), "config": path}
+
+
+def _of_host(host: str) -> dict[str, Any]:
+    parts = host.split(".")
+    return _owner("Service", parts[0], parts[1]) if len(parts) > 2 and parts[2] == "svc" else {}
+
+
+def _owner(kind: str, name: str, namespace: str) -> dict[str, Any]:
+    return {
+        "object": f"{kind} {name}.{namespace}",
+        "object_kind": kind,
+        "object_name": name,
+        "object_namespace": namespace,
+    }

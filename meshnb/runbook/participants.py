@@ -36,7 +36,9 @@ def participants(access_log: pd.DataFrame | None, sync: Findings) -> pd.DataFram
     """
     import pandas as pd
 
-    rows = [("istiod", str(sync.verdict), None, "; ".join(f.summary for f in sync) or "sync was not looked at")]
+    rows: list[tuple[str, str, int | None, str]] = [
+        ("istiod", str(sync.verdict), None, "; ".join(f.summary for f in sync) or "sync was not looked at")
+    ]
     if access_log is None or access_log.empty:
         rows += [(name, str(Status.UNKNOWN), None, "no request was logged") for name in list(ROLES)[1:]]
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TYPE_FIRST = re.compile(rb'\{\s*"@type"\s*:\s*"type\.googleapis\.com/envoy\.admin\.v\w+\.(\w+)"')
-_BROKEN = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError)
+M = TypeVar("M")
+BROKEN = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError)
+"""What decoders raise on text that is not what it should be."""
 
 
 class _Document(Message):
@@ -106,6 +108,27 @@ class ConfigDump:
         """
         for raw in self._used.get(kind, ()):
             yield from resources(kind, self._section(kind, raw))
+
+    def read(self, kind: str, reader: Callable[[msgspec.Raw], M]) -> list[M]:
+        """The resources in use of one section, read as messages.
+
+        Args:
+            kind: one of `kinds`.
+            reader: makes a message of the raw text.
+
+        Raises:
+            FormatError: one cannot be read; names it and the byte.
+        """
+        used = (one for one in self.resources(kind) if one.state == "active" and one.size)
+        return [self._guard(kind, one, lambda resource: reader(resource.raw)) for one in used]
+
+    def decode(self, resource: Resource) -> Any:
+        """A resource as plain Python values.
+
+        Raises:
+            FormatError: it is not JSON; names it and the byte.
+        """
+        return self._guard("resource", resource, lambda one: msgspec.json.decode(one.raw))
 
     def sections(self, kind: str) -> list[dict[str, Any]]:
         """The decoded sections of one kind, of those that count.
@@ -190,7 +213,7 @@ class ConfigDump:
             section = self._section("bootstrap", raw)
             try:
                 rows.append(bootstrap_row(section))
-            except _BROKEN as error:
+            except BROKEN as error:
                 raise self._error(error, section.bootstrap, "bootstrap") from error
         return self._table(BOOTSTRAP, rows)
 
@@ -226,7 +249,7 @@ class ConfigDump:
     def _split(self) -> list[tuple[str, msgspec.Raw]]:
         try:
             document = msgspec.json.decode(self.data, type=_Document)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise unreadable(error, self.data, file=self.name) from error
         if document.configs is None:
             if not document.type.endswith("ConfigDump"):
@@ -250,7 +273,7 @@ class ConfigDump:
             return known
         try:
             type_ = msgspec.json.decode(raw, type=_Document).type
-        except _BROKEN as error:
+        except BROKEN as error:
             raise self._error(error, raw, "section") from error
         return KINDS.get(type_.rpartition(".")[2], type_)
 
@@ -272,7 +295,7 @@ class ConfigDump:
             return Section(type=kind)
         try:
             return read_section(raw)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise self._error(error, raw, f"section {kind}") from error
 
     def _own_name(self) -> str:
@@ -281,10 +304,13 @@ class ConfigDump:
 
     def _each(self, kind: str, make: Callable[[Resource], Iterable[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
         for resource in self.resources(kind):
-            try:
-                yield from make(resource)
-            except _BROKEN as error:
-                raise self._error(error, resource.raw, f"{kind.removesuffix('s')} {resource.name}".strip()) from error
+            yield from self._guard(kind, resource, lambda one: list(make(one)))
+
+    def _guard(self, kind: str, resource: Resource, make: Callable[[Resource], M]) -> M:
+        try:
+            return make(resource)
+        except BROKEN as error:
+            raise self._error(error, resource.raw, f"{kind.removesuffix('s')} {resource.name}".strip()) from error
 
     def _error(self, error: Exception, raw: msgspec.Raw, what: str) -> FormatError:
         return unreadable(error, self.data, file=self.name, base=offset_of(raw, self.data), what=what)

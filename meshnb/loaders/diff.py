@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from meshnb.envoy.names import ClusterName
 from meshnb.errors import UsageError
 from meshnb.loaders.config_dump import ConfigDump, read_config_dump
@@ -87,10 +85,7 @@ def _by_name(dump: ConfigDump, kind: str) -> Messages:
     """State and message by name; of several states the one in use."""
     found: dict[str, list[tuple[str, Any]]] = {}
     for resource in dump.resources(kind):
-        if not resource.size:
-            message: Any = {}
-        else:
-            message = camel_json(msgspec.json.decode(resource.raw))
+        message: Any = camel_json(dump.decode(resource)) if resource.size else {}
         message = message if isinstance(message, dict) else {"": message}
         message.pop("@type", None)
         found.setdefault(_name(kind, message, resource.name), []).append((resource.state, message))

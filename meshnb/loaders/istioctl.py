@@ -7,9 +7,9 @@ from datetime import datetime
 
 import msgspec
 
-from meshnb.errors import UsageError
+from meshnb.errors import FormatError, MeshnbError, UsageError
 from meshnb.loaders.clusters_admin import cluster_statuses
-from meshnb.loaders.config_dump import ConfigDump, read_config_dump
+from meshnb.loaders.config_dump import BROKEN, ConfigDump, read_config_dump
 from meshnb.loaders.documents import Source, read_document, what_is
 from meshnb.loaders.istioctl_json import as_text, messages, page_messages
 from meshnb.loaders.istioctl_legacy import TEXTS_1_6
@@ -68,12 +68,27 @@ def istioctl_text(table: str, source: Source, options: Options) -> str:
         return _ztunnel(table, source, options)
     filters = Filters(**_only(options.filters, Filters, table))  # type: ignore[arg-type]
     data, name = read_document(source)
-    if table == "endpoints" and what_is(data) == "a /clusters page (JSON)":
-        clusters = cluster_statuses(data, name=name)
-        if options.output == "short":
-            return page_text(clusters, filters)
-        return as_text(page_messages(msgspec.json.decode(data), clusters, filters), options.output)
-    dump = read_config_dump(data, name=name)
+    try:
+        if table == "endpoints" and what_is(data) == "a /clusters page (JSON)":
+            return _page(data, name, filters, options)
+        return _dump(table, read_config_dump(data, name=name), filters, options)
+    except MeshnbError:
+        raise
+    except BROKEN as error:
+        # a part of a resource that only this table looks into
+        raise FormatError(
+            f"table {table}: {error}", file=name, hint="meshnb.read_config_dump names the byte"
+        ) from error
+
+
+def _page(data: bytes, name: str, filters: Filters, options: Options) -> str:
+    clusters = cluster_statuses(data, name=name)
+    if options.output == "short":
+        return page_text(clusters, filters)
+    return as_text(page_messages(msgspec.json.decode(data), clusters, filters), options.output)
+
+
+def _dump(table: str, dump: ConfigDump, filters: Filters, options: Options) -> str:
     if options.output != "short":
         if table == "all":
             raise UsageError("the table all is printed as text only", hint="leave -o out")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
 
 from meshnb.errors import NotFound
 from meshnb.loaders.certificates import certificate_rows
@@ -46,11 +45,10 @@ from meshnb.loaders.listeners import (
     read_listener,
     read_tcp_proxy,
 )
-from meshnb.loaders.proto import EMPTY, Address, Message, Reader, config_path
+from meshnb.loaders.proto import EMPTY, Address, config_path
 from meshnb.loaders.routes import Route, RouteConfiguration, RouteMatch, action_of, match_text, read_match, read_routes
 from meshnb.loaders.secrets import read_secret, secret_sources
 
-M = TypeVar("M", bound=Message)
 HCM = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
 
@@ -99,14 +97,9 @@ class Style:
     at: datetime | None = None
 
 
-def active(dump: ConfigDump, kind: str, read: Reader[M]) -> list[M]:
-    """The resources istioctl looks at: those in use."""
-    return [read(one.raw) for one in dump.resources(kind) if one.state == "active" and one.size]
-
-
 def clusters_text(dump: ConfigDump, style: Style) -> str:
     """`proxy-config clusters`."""
-    found = active(dump, "clusters", read_cluster)
+    found = dump.read("clusters", read_cluster)
     if not found:
         raise NotFound("no clusters found", hint="the dump has no section of clusters, or an empty one")
     header = ["SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"]
@@ -135,7 +128,7 @@ def cluster_wanted(cluster: Cluster, filters: Filters) -> bool:
 
 def listeners_text(dump: ConfigDump, style: Style) -> str:
     """`proxy-config listeners`."""
-    found = active(dump, "listeners", read_listener)
+    found = dump.read("listeners", read_listener)
     if not found:
         raise NotFound("no listeners found", hint="the dump has no section of listeners, or an empty one")
     rows: list[list[object]] = []
@@ -209,7 +202,7 @@ def _destination(chain: FilterChain) -> str:
 
 def routes_text(dump: ConfigDump, style: Style) -> str:
     """`proxy-config routes`."""
-    found = active(dump, "routes", read_routes)
+    found = dump.read("routes", read_routes)
     if not found:
         raise NotFound("no routes found", hint="the dump has no section of routes, or an empty one")
     rows: list[list[object]] = []
@@ -249,9 +242,7 @@ def endpoints_text(dump: ConfigDump, style: Style) -> str:
             str(group.locality) if group.locality is not None else "",
             assignment.cluster_name,
         ]
-        for assignment in sorted(
-            active(dump, "endpoints", read_assignment), key=lambda one: cluster_key(one.cluster_name)
-        )
+        for assignment in sorted(dump.read("endpoints", read_assignment), key=lambda one: cluster_key(one.cluster_name))
         for group in assignment.endpoints
         for endpoint in group.lb_endpoints
         if endpoint_wanted(endpoint, assignment.cluster_name, style.filters)
@@ -331,7 +322,7 @@ def _rfc3339(time: datetime | None) -> str:
 
 def ecds_text(dump: ConfigDump, style: Style) -> str:
     """`proxy-config ecds`."""
-    rows = [(one.name, extension_type(one.typed_config) or "") for one in active(dump, "ecds", read_extension)]
+    rows = [(one.name, extension_type(one.typed_config) or "") for one in dump.read("ecds", read_extension)]
     return aligned(["ECDS NAME", "TYPE"], sorted(rows, key=lambda row: (row[1], row[0])))
 
 

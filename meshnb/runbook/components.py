@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +19,7 @@ from meshnb.runbook.tables_objects import ObjectTables
 if TYPE_CHECKING:
     import pandas as pd
 
+    from meshnb.runbook.describe import Description
     from meshnb.views.tables import Table
 
 
@@ -91,6 +93,67 @@ class ComponentViews(EnvoyTables, LogTables, ObjectTables, ComponentTables, Isti
         names = sorted(found.host) or sorted(services.host)
         what = f"{len(found)} services are called {service!r}" if len(found) else f"no service {service!r}"
         raise NotFound(what, hint=f"services: {', '.join(names[:10])}")
+
+    def find_pods(self, wanted: str) -> pd.DataFrame:
+        """Pods of a workload, however it is written.
+
+        Args:
+            wanted: name of a pod (`NAME` or `NAME.NAMESPACE`), `deploy/catalog`, `catalog`, or a label (`app=catalog`).
+
+        Returns:
+            Rows of the table `pods`; empty if there are none.
+
+        Example:
+            >>> import meshnb
+            >>> meshnb.open("demo").find_pods("app=catalog").version.tolist()
+            ['v1', 'v2', 'v2']
+        """
+        import json
+
+        pods = self.pods()
+        key, equals, value = wanted.partition("=")
+        name = wanted.rpartition("/")[2]
+        if equals:
+            chosen = [json.loads(text).get(key) == value for text in pods.labels]
+        else:
+            chosen = (pods.pod == name) | (pods.proxy == name) | (pods.workload == name)
+        found = pods[chosen]
+        if self.namespace:
+            found = found[found.namespace == self.namespace]
+        return found.reset_index(drop=True)
+
+    def describe(self, what: str) -> Description:
+        """What concerns a pod or a service: its services, subsets, routes, gateways, policies, and what is odd.
+
+        It reads the objects themselves, so it works without the cluster, tells every destination of every route, and
+        one gateway that does not answer costs nothing.
+
+        Args:
+            what: `pod/NAME`, `service/NAME`, or a workload (its first pod); `NAME.NAMESPACE` where needed.
+
+        Raises:
+            NotFound: there is no such thing; names the nearest.
+
+        Example:
+            >>> import meshnb
+            >>> meshnb.open("demo").describe("service/catalog").facts["pods"]
+            3
+        """
+        from meshnb.runbook.describe import Tables, describe_pod, describe_service
+
+        optional = ("destination_rules", "virtual_services", "gateways", "objects", "clusters", "proxy_status")
+        known = {name: None if self.absent(name) else getattr(self, name)() for name in optional}
+        tables = Tables(self.pods(), self.services(), **known)
+        kind, slash, name = what.partition("/")
+        if slash and kind in ("service", "services", "svc"):
+            host = self._host(name)
+            return describe_service(next(tables.services[tables.services.host == host].itertuples()), tables)
+        pods = self.find_pods(name if kind in ("pod", "pods", "po") else what)
+        if pods.empty:
+            near = difflib.get_close_matches(name or what, [*tables.pods.pod, *tables.pods.workload.dropna()], n=3)
+            hint = f"did you mean {', '.join(dict.fromkeys(near))}?" if near else "give pod/NAME or service/NAME"
+            raise NotFound(f"no pod {name or what!r} in {self.snapshot.name}", hint=hint)
+        return describe_pod(next(pods.itertuples()), tables)
 
     def sync_matrix(self) -> Table:
         """One row per proxy, a column per type of configuration; proxies in trouble first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -150,13 +151,16 @@ def _write(notebook: Any, record: Record, out: Path, threshold: Severity) -> Run
 
 
 def fix_yaml(findings: Findings) -> str:
-    """The YAML that repairs what fails, one document per fix, each under a comment that names its finding."""
+    """The objects that repair what fails, one document per fix, each under a comment that names its finding.
+
+    YAML that is no Kubernetes object (Helm values, a piece of MeshConfig) cannot be applied and is left out.
+    """
     failing = [finding for finding in findings if finding.status is Status.FAIL]
     documents = [
         f"# {finding.code} {finding.subject}\n{fix.text.strip()}\n"
         for finding in failing
         for fix in finding.fix[:1]
-        if fix.kind == "yaml"
+        if fix.kind == "yaml" and re.search(r"^apiVersion:", fix.text, flags=re.MULTILINE)
     ]
     return "---\n".join(dict.fromkeys(documents))
 

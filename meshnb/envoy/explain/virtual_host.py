@@ -71,6 +71,8 @@ class RouteTable:
     _default: int | None = None
     _configs: list[Message] = field(default_factory=list)
     _made: dict[int, VirtualHost] = field(default_factory=dict)
+    # domains by host and by first label, to name the near misses
+    _similar: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Message) -> RouteTable:
@@ -91,6 +93,11 @@ class RouteTable:
         return table
 
     def _add(self, domain: str, index: int) -> None:
+        bare = _without_port(domain)
+        for key in {bare, bare.split(".")[0]}:
+            similar = self._similar.setdefault(key, [])
+            if len(similar) < _SHOWN:
+                similar.append((index, domain))
         if domain == "*":
             if self._default is None:
                 self._default = index
@@ -143,48 +150,40 @@ class RouteTable:
         return None, f'no domain matches "{host}"'
 
     def _losers(self, host: str, chosen: int | None) -> tuple[tuple[Lost, ...], int]:
-        """Virtual hosts that were not chosen: first those that match less well, then the most similar ones."""
-        bare = host[: port_start(host)] if port_start(host) >= 0 else host
-        label = bare.split(".")[0]
-        matching: list[Lost] = []
-        near: list[Lost] = []
-        for index, config in enumerate(self._configs):
-            if index == chosen:
-                continue
-            name = text(config, "name")
-            domains = texts(config, "domains")
-            better = next((d for d in domains if _matches(lower(d), host)), None)
-            if better is not None:
-                matching.append(Lost(name, f'domain "{better}" matches too, less exactly'))
-            elif len(near) < _SHOWN:
-                close = next((d for d in domains if label in d or bare in d), None)
-                if close is not None:
-                    near.append(Lost(name, _why_not(lower(close), host)))
-        shown = (*matching, *near)[:_SHOWN]
-        others = len(self._configs) - (chosen is not None) - len(shown)
-        if not shown and others:
-            shown = tuple(
-                Lost(text(c, "name"), _why_not(lower(texts(c, "domains")[0]) if texts(c, "domains") else "", host))
-                for i, c in enumerate(self._configs[:4])
-                if i != chosen
-            )
-            others -= len(shown)
-        return shown, others
+        """Virtual hosts that were not chosen: those that match less exactly, then the most similar ones."""
+        shown: dict[int, str] = {}
+        for index, domain in self._matching(host):
+            if index != chosen:
+                shown.setdefault(index, f'domain "{domain}" matches too, less exactly')
+        bare = _without_port(host)
+        for index, domain in (*self._similar.get(bare, ()), *self._similar.get(bare.split(".")[0], ())):
+            if index != chosen:
+                shown.setdefault(index, _why_not(domain, host))
+        for index, config in enumerate(self._configs[:4] if not shown else ()):
+            if index != chosen:
+                shown[index] = _why_not(lower(next(iter(texts(config, "domains")), "")), host)
+        lost = [Lost(text(self._configs[index], "name"), why) for index, why in list(shown.items())[:_SHOWN]]
+        return tuple(lost), len(self._configs) - (chosen is not None) - len(lost)
+
+    def _matching(self, host: str) -> list[tuple[int, str]]:
+        """Every domain that matches, the best first."""
+        found = [(self._exact[host], host)] if host in self._exact else []
+        for length, suffixes in self._suffixes.items():
+            if length < len(host) and host[-length:] in suffixes:
+                found.append((suffixes[host[-length:]], f"*{host[-length:]}"))
+        for length, prefixes in self._prefixes.items():
+            if length < len(host) and host[:length] in prefixes:
+                found.append((prefixes[host[:length]], f"{host[:length]}*"))
+        return found + ([(self._default, "*")] if self._default is not None else [])
 
 
-def _matches(domain: str, host: str) -> bool:
-    if domain == "*" or domain == host:
-        return True
-    if domain.startswith("*"):
-        return len(domain) - 1 < len(host) and host.endswith(domain[1:])
-    return domain.endswith("*") and len(domain) - 1 < len(host) and host.startswith(domain[:-1])
+def _without_port(host: str) -> str:
+    start = port_start(host)
+    return host[:start] if start >= 0 else host
 
 
 def _why_not(domain: str, host: str) -> str:
-    bare, domain_bare = host[: port_start(host)] if port_start(host) >= 0 else host, domain
-    if (start := port_start(domain)) >= 0:
-        domain_bare = domain[:start]
-    if bare == domain_bare and host != domain:
+    if _without_port(host) == _without_port(domain) and host != domain:
         return f'domain "{domain}" differs from "{host}" in the port'
     if domain.startswith("*"):
         return f'"{host}" does not end with "{domain[1:]}"'

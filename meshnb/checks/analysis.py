@@ -9,7 +9,7 @@ from meshnb.model.finding import Evidence, Finding, Findings, Fix, Severity, Sta
 if TYPE_CHECKING:
     import pandas as pd
 
-CODE = "MNB0330"
+CODE = "MNB0340"
 
 
 def analysis_findings(analysis: pd.DataFrame, analyzers: pd.DataFrame | None = None) -> Findings:

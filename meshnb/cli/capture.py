@@ -35,6 +35,7 @@ def register(commands: Any) -> None:
     add("--previous", action="store_true", help="also logs of containers before their last restart")
     add("--ports", action="store_true", help="also what pods listen on; needs exec")
     add("--expected", action="store_true", help="also what istiod would send each proxy; costs istiod work")
+    add("--pprof", action="store_true", help="also profiles of memory and threads of agents and istiod")
     add("--concurrency", type=int, default=8, metavar="N", help="pods asked at the same time (8)")
     add("--timeout", type=float, default=30.0, metavar="S", help="seconds one answer may take (30)")
     add("-q", "--quiet", action="store_true", help="no progress")
@@ -85,6 +86,7 @@ def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
         previous=arguments.previous,
         ports=arguments.ports,
         expected=arguments.expected,
+        pprof=arguments.pprof,
         concurrency=arguments.concurrency,
     )
     cluster = Cluster.connect(arguments.context, timeout_s=arguments.timeout)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from meshnb.loaders.agent import read_agent_metrics, read_agent_ready, read_probe_replay
 from meshnb.loaders.objects import decode_objects
 from meshnb.loaders.pod_settings import istiods_table, proxy_metadata_table
 from meshnb.loaders.ports import read_ports
@@ -33,6 +34,9 @@ class ComponentTables(MeshBase):
         "proxy_metadata": Needs("kubernetes", "kubernetes/pods."),
         "probes": Needs("kubernetes", "kubernetes/pods."),
         "listening_ports": Needs("agent", "agent/", "ports"),
+        "agents": Needs("agent", "agent/", "ready"),
+        "agent_metrics": Needs("agent", "agent/", "stats"),
+        "probe_replays": Needs("agent", "agent/", "app-health"),
     }
 
     @returns(PROXY_STATUS)
@@ -98,6 +102,35 @@ class ComponentTables(MeshBase):
 
         frame = self.each_document("listening_ports", components.LISTENING_PORTS, read)
         return frame[frame.proxy == proxy].reset_index(drop=True) if proxy else frame
+
+    @returns(components.AGENTS)
+    def agents(self) -> pd.DataFrame:
+        """Whether each agent is ready, and why not."""
+        return self._agent("agents", components.AGENTS, lambda data, proxy, _: read_agent_ready(data, proxy=proxy))
+
+    @returns(components.AGENT_METRICS)
+    def agent_metrics(self) -> pd.DataFrame:
+        """Merged metrics of every agent, with who emitted each."""
+        return self._agent(
+            "agent_metrics",
+            components.AGENT_METRICS,
+            lambda data, proxy, document: read_agent_metrics(data, proxy=proxy, file=self.snapshot.source_of(document)),
+        )
+
+    @returns(components.PROBE_REPLAYS)
+    def probe_replays(self) -> pd.DataFrame:
+        """Rewritten probes asked of the agents as the kubelet does, with what the applications answered."""
+
+        def make(data: bytes, proxy: str, document: Document) -> pd.DataFrame:
+            name = document.path.rpartition("/")[2].removeprefix("app-health.").removesuffix(".txt")
+            return read_probe_replay(data, name=name, proxy=proxy, file=self.snapshot.source_of(document))
+
+        return self._agent("probe_replays", components.PROBE_REPLAYS, make)
+
+    def _agent(self, table: str, frame: Frame, make: Callable[[bytes, str, Document], pd.DataFrame]) -> pd.DataFrame:
+        return self.each_document(
+            table, frame, lambda document, data: make(data, document.proxy or document.path.split("/")[1], document)
+        )
 
     def _pods(self, table: str, frame: Frame, make: Callable[..., pd.DataFrame]) -> pd.DataFrame:
         def read(document: Document, data: bytes) -> pd.DataFrame:

@@ -39,6 +39,7 @@ class CaptureOptions:
         previous: also logs of containers before their restart.
         ports: also what pods listen on (needs exec).
         expected: also what istiod would send each proxy; costs istiod work.
+        pprof: also profiles of memory and threads of agents and istiod.
         concurrency: pods asked at the same time.
     """
 
@@ -49,6 +50,7 @@ class CaptureOptions:
     previous: bool = False
     ports: bool = False
     expected: bool = False
+    pprof: bool = False
     concurrency: int = 8
 
 
@@ -187,11 +189,11 @@ class _Capture:
         proxies = [p for p in pods if capture_plan.has_proxy(p) and capture_plan.selects(p, self.options.workloads)]
         istiods = [p for p in pods if capture_plan.is_istiod(p)]
         names = [f"{p['metadata']['name']}.{p['metadata'].get('namespace', 'default')}" for p in proxies]
-        plans = [
-            capture_plan.istiod_plan(p, proxies=names if self.options.expected else (), logs=logs) for p in istiods
-        ]
+        more = {"logs": logs, "pprof": self.options.pprof}
+        asked = names if self.options.expected else ()
+        plans = [capture_plan.istiod_plan(p, proxies=asked, **more) for p in istiods]
         plans += [
-            capture_plan.proxy_plan(p, logs=logs, previous=self.options.previous, ports=self.options.ports)
+            capture_plan.proxy_plan(p, previous=self.options.previous, ports=self.options.ports, **more)
             for p in proxies
         ]
         self.partial.plan(page.document for plan in plans for page in plan.pages)
@@ -257,6 +259,8 @@ class _Capture:
             self._no_forward = error.message
             self.partial.note(f"Ports were asked by exec: {error.message}")
             return run_in_pod(self.cluster, plan.name, plan.namespace, plan.container, page.fallback)
+        if "/app-health." in page.document.path:
+            return f"HTTP {status}\n".encode() + body
         if status == 404:
             raise NotFound(f"HTTP 404 {_text(body)}".strip())
         # an agent that is not ready says so with 503: that is its answer

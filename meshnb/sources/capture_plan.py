@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,6 +67,7 @@ DEBUG_PAGES = (
     "list",
 )
 PER_PROXY_PAGES = ("edsz", "config_dump", "ndsz")
+_PPROF = (("heap", "/debug/pprof/heap"), ("goroutine", "/debug/pprof/goroutine"))
 _CONTROLZ = (("scope", "/scopej/"), ("memory", "/memj/"), ("process", "/procj/"))
 
 
@@ -74,7 +76,9 @@ def resources(names: Sequence[str] = ()) -> tuple[Resource, ...]:
     return tuple(r for r in RESOURCES if r.kind != "ConfigMap" and (not names or r.plural in names))
 
 
-def proxy_plan(pod: Mapping[str, Any], *, logs: bool, previous: bool, ports: bool) -> PodPlan:
+def proxy_plan(
+    pod: Mapping[str, Any], *, logs: bool, previous: bool = False, ports: bool = False, pprof: bool = False
+) -> PodPlan:
     """What to ask of a pod with a proxy.
 
     Args:
@@ -82,6 +86,7 @@ def proxy_plan(pod: Mapping[str, Any], *, logs: bool, previous: bool, ports: boo
         logs: with the logs of its containers.
         previous: also those of containers that were restarted.
         ports: with what it listens on, which needs exec.
+        pprof: with profiles of the agent's memory and threads.
     """
     name, namespace = pod["metadata"]["name"], pod["metadata"].get("namespace", "default")
     proxy = f"{name}.{namespace}"
@@ -99,6 +104,14 @@ def proxy_plan(pod: Mapping[str, Any], *, logs: bool, previous: bool, ports: boo
         Page(Document(f"agent/{proxy}/{file}", "agent", proxy=proxy, obtained=f"GET :{AGENT}{path}"), AGENT, path)
         for file, path in _AGENT_PAGES
     ]
+    pages += [
+        Page(Document(f"agent/{proxy}/{file}", "agent", proxy=proxy, obtained=f"GET :{AGENT}{path}"), AGENT, path)
+        for file, path in _probes(pod).items()
+    ]
+    if pprof:
+        for topic, path in _PPROF:
+            document = Document(f"agent/{proxy}/pprof.{topic}", "agent", proxy=proxy, obtained=f"GET :{AGENT}{path}")
+            pages.append(Page(document, AGENT, path))
     if ports:
         document = Document(f"agent/{proxy}/ports.txt", "agent", proxy=proxy, obtained="ss -tnlp")
         pages.append(Page(document, -1, "ss -tnlp"))
@@ -112,13 +125,16 @@ def proxy_plan(pod: Mapping[str, Any], *, logs: bool, previous: bool, ports: boo
     return PodPlan(name, namespace, "istio-proxy", tuple(pages))
 
 
-def istiod_plan(pod: Mapping[str, Any], *, proxies: Iterable[str] = (), logs: bool = True) -> PodPlan:
+def istiod_plan(
+    pod: Mapping[str, Any], *, proxies: Iterable[str] = (), logs: bool = True, pprof: bool = False
+) -> PodPlan:
     """What to ask of a pod of istiod.
 
     Args:
         pod: the pod.
         proxies: ask also what it would send these.
         logs: with its log.
+        pprof: with profiles of its memory and threads.
     """
     name, namespace = pod["metadata"]["name"], pod["metadata"].get("namespace", "default")
     folder = f"istiod/{name}.{namespace}"
@@ -133,10 +149,27 @@ def istiod_plan(pod: Mapping[str, Any], *, proxies: Iterable[str] = (), logs: bo
     for topic, path in _CONTROLZ:
         document = Document(f"{folder}/debug/controlz.{topic}.json", "istiod_debug", obtained=f"GET :{CONTROLZ}{path}")
         pages.append(Page(document, CONTROLZ, path))
+    if pprof:
+        pages += [
+            Page(Document(f"{folder}/pprof.{topic}", "agent", obtained=f"GET {path}"), MONITORING, path)
+            for topic, path in _PPROF
+        ]
     if logs:
         document = Document(f"logs/{name}.{namespace}/discovery.log", "container_log", obtained="log of discovery")
         pages.append(Page(document, 0, "discovery"))
     return PodPlan(name, namespace, "discovery", tuple(pages))
+
+
+def _probes(pod: Mapping[str, Any]) -> dict[str, str]:
+    """Probes the injector rewrote: file → path the kubelet asks of the agent."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    variables = [v for c in containers if c.get("name") == "istio-proxy" for v in c.get("env") or ()]
+    text = next((v.get("value") for v in variables if v.get("name") == "ISTIO_KUBE_APP_PROBERS"), None)
+    try:
+        paths = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return {f"app-health.{path.removeprefix('/app-health/').replace('/', '.')}.txt": path for path in sorted(paths)}
 
 
 def _debug(folder: str, name: str, path: str, *, proxy: str = "") -> Page:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from replay.apiserver import Fault
+from replay.pages import PageServer
 from replay.recorded import recorded_cluster
 
 from meshnb.errors import UsageError
@@ -57,6 +58,25 @@ def test_sd_13_an_agent_that_is_not_ready_is_an_answer(demo, tmp_path):
         snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
     (document,) = [d for d in snapshot.documents("agent") if d.path.startswith(f"agent/{V1}") and "ready" in d.path]
     assert snapshot.read(document) == b"not ready: x"
+
+
+def test_sd_12_sd_17_probes_are_replayed_and_profiles_saved_when_asked(demo, tmp_path):
+    """SD-12: rewritten probes asked as the kubelet does; SD-17: pprof into the bundle."""
+    with recorded_cluster(demo) as api:
+        pod = next(p for p in api.lists["pods"] if p["metadata"]["name"] == V1)
+        probers = json.dumps({"/app-health/catalog/livez": {"httpGet": {"path": "/foo", "port": 8001}}})
+        proxy = next(c for c in pod["spec"]["containers"] if c["name"] == "istio-proxy")
+        proxy["env"] = [{"name": "ISTIO_KUBE_APP_PROBERS", "value": probers}]
+        pages = {"/app-health/catalog/livez": (503, b"down"), "/debug/pprof/heap": b"\x1f\x8bheap"}
+        with PageServer({"/healthz/ready": b"", **pages}) as agent:
+            api.backends[(V1, "istioinaction", 15020)] = agent.address
+            options = CaptureOptions(workloads=(V1,), since_s=0, pprof=True)
+            snapshot = capture_cluster(cluster_of(api), tmp_path / "s", options)
+    mesh = Mesh(snapshot)
+    assert mesh.probe_replays()[["container", "probe", "status"]].values.tolist() == [["catalog", "liveness", 503]]
+    assert mesh.agents().ready.tolist() == [True]
+    (heap,) = [d for d in snapshot.documents("agent") if d.path.endswith("pprof.heap")]
+    assert snapshot.read(heap) == b"\x1f\x8bheap"
 
 
 def test_sd_15_nothing_that_changes_a_pod_is_ever_asked(demo, tmp_path):

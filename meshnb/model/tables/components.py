@@ -145,3 +145,41 @@ RESOURCE_CAPACITY = Frame(
         Column("memory_capacity_bytes", "float64", "Memory there is, of `a/b` cells (option -a).", unit="bytes"),
     ),
 )
+
+AGENTS = Frame(
+    "agents",
+    "One row per agent asked whether it is ready (`/healthz/ready` of port 15020).",
+    (
+        Column("proxy", "string", "`POD.NAMESPACE`.", nullable=False),
+        Column("ready", "bool", "Whether it is.", nullable=False),
+        Column("reason", "string", "Why it is not, in its words."),
+        Column("config_received", "bool", "Whether its Envoy has clusters and listeners; missing if it does not say."),
+    ),
+    key=("proxy",),
+)
+
+AGENT_METRICS = Frame(
+    "agent_metrics",
+    "One row per sample of an agent's merged metrics (`/stats/prometheus` of port 15020), with who emitted it.",
+    (
+        Column("proxy", "string", "`POD.NAMESPACE`.", nullable=False),
+        Column("emitter", "string", "agent, envoy or app.", nullable=False),
+        Column("metric", "string", "Name.", nullable=False),
+        Column("labels", "json", "Labels.", nullable=False),
+        Column("value", "float64", "Value.", nullable=False),
+    ),
+)
+
+PROBE_REPLAYS = Frame(
+    "probe_replays",
+    "One row per rewritten probe that was asked of the agent, as the kubelet does (`/app-health/…` of port 15020).",
+    (
+        Column("proxy", "string", "`POD.NAMESPACE`.", nullable=False),
+        Column("container", "string", "Container it is for.", nullable=False),
+        Column("probe", "string", "readiness, liveness or startup.", nullable=False),
+        Column("status", "int64", "HTTP status.", nullable=False),
+        Column("passes", "bool", "Whether the kubelet takes it as healthy: 200 to 399.", nullable=False),
+        Column("body", "string", "What the application answered."),
+    ),
+    key=("proxy", "container", "probe"),
+)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError, UsageError
 from meshnb.loaders.access_log_format import JSON_KEYS, LogFormat, TextFormat, parse_log_format
-from meshnb.loaders.access_log_lines import BLOCK, Lines, LogFile, find_files, open_log
+from meshnb.loaders.access_log_lines import BLOCK, Damage, Lines, LogFile, find_files, open_log
+from meshnb.loaders.access_log_native import LineCount, clean_files, native_query
 from meshnb.loaders.access_log_sql import OTHER_REASONS, Plan, name, query, quote
 from meshnb.model.frame import returns, to_pandas
 from meshnb.model.tables.logs import ACCESS_LOG, SKIPPED_LINES
@@ -172,7 +173,9 @@ class AccessLog:
         chosen = self.columns if columns is None else [self._known(column) for column in columns]
         carried = list(dict.fromkeys([*chosen, "proxy", "file", "line", "reason", "excerpt"]))
         table = self._run(
-            f"SELECT {', '.join(map(name, carried))} FROM log WHERE reason IS NOT NULL OR ({self._where})"
+            f"SELECT {', '.join(map(name, carried))} FROM log WHERE reason IS NOT NULL OR ({self._where})",
+            numbered=not self._conditions,
+            careful=bool(self._conditions) and "line" in chosen and self._blank_lines(),
         )
         failed = pc.is_valid(table["reason"])
         if pc.any(failed).as_py():
@@ -189,6 +192,17 @@ class AccessLog:
         df = to_pandas(table.select(chosen))
         df.attrs["skipped"] = dict(Counter(self.skipped.reason))
         return df
+
+    def _blank_lines(self) -> bool:
+        """Whether a file has a blank line, so that rows and lines of a filtered log do not number alike."""
+        for file in self._files:
+            with open_log(file.path) as stream:
+                last = b""
+                while block := stream.read(BLOCK):
+                    if b"\n\n" in block or (last == b"\n" and block[:1] == b"\n"):
+                        return True
+                    last = block[-1:]
+        return False
 
     def group(self, *by: str) -> pd.DataFrame:
         """Requests, failures and durations per group, most requests first; only the groups are held in memory.
@@ -249,7 +263,7 @@ class AccessLog:
     def skipped(self) -> pd.DataFrame:
         """Lines that are no access log line, with the reason and how they begin. See `SKIPPED_LINES`."""
         columns = ", ".join(SKIPPED_LINES.column_names)
-        return self._skipped_frame(self._run(f"SELECT {columns} FROM log WHERE reason IS NOT NULL"))
+        return self._skipped_frame(self._run(f"SELECT {columns} FROM log WHERE reason IS NOT NULL", careful=True))
 
     def _explain_mismatch(self, text_format: TextFormat) -> None:
         """Show the first line that looks like one of the format and is not."""
@@ -290,31 +304,54 @@ class AccessLog:
             ACCESS_LOG.column(column)
         return column
 
-    def _run(self, sql: str, *, where: str = "true") -> pa.Table:
-        """An SQL query over the lines, as the table `log`, with `reason` and `excerpt` for what is no row."""
+    def _run(self, sql: str, *, where: str = "true", numbered: bool = False, careful: bool = False) -> pa.Table:
+        """An SQL query over the lines, as the table `log`, with `reason` and `excerpt` for what is no row.
+
+        Args:
+            sql: the query.
+            where: which lines `log` holds.
+            numbered: whether the query gives every line with its number.
+            careful: read line by line even if the files look clean.
+        """
         import duckdb
 
+        clean = [] if careful else clean_files(self._files, self._plan)
+        if clean:
+            count = LineCount([each.file.path for each in clean]) if numbered else None
+            try:
+                table = self._query(native_query(clean, self._plan, sql + where), sql, where)
+            except (duckdb.Error, OSError):
+                clean = []  # not so clean after all, or the query is wrong: the careful way tells
+            if clean and (count is None or count.lines() == len(table)):
+                self._damage: list[Damage] = []
+                return table
         lines = Lines(self._files)
+        try:
+            table = self._query(query(self._plan.only(sql + where)), sql, where, lines)
+        except duckdb.InvalidInputException:
+            if lines.error is None:
+                raise
+            raise lines.error from None
+        except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
+            raise UsageError(
+                f"not an expression over the access log: {str(error).splitlines()[0]}",
+                hint=f"columns: {', '.join(self.columns)}",
+            ) from error
+        self._damage = lines.damage
+        return table
+
+    def _query(self, rows: str, sql: str, where: str, lines: Lines | None = None) -> pa.Table:
+        import duckdb
+
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.register("lines", lines.reader())
-            try:
-                connection.execute(f"CREATE TEMP VIEW log AS SELECT * FROM ({self._rows(sql + where)}) WHERE {where}")
-                table = connection.sql(sql).to_arrow_table()
-            except duckdb.InvalidInputException:
-                if lines.error is None:
-                    raise
-                raise lines.error from None
-            except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
-                raise UsageError(
-                    f"not an expression over the access log: {str(error).splitlines()[0]}",
-                    hint=f"columns: {', '.join(self.columns)}",
-                ) from error
-        self._damage = lines.damage
-        return _in_utc(table)
+            if lines is not None:
+                connection.register("lines", lines.reader())
+            connection.execute(f"CREATE TEMP VIEW log AS SELECT * FROM ({self._named(rows)}) WHERE {where}")
+            return _in_utc(connection.sql(sql).to_arrow_table())
 
-    def _rows(self, sql: str) -> str:
-        """The rows of every line, with those columns of `ACCESS_LOG` that an SQL text names."""
+    def _named(self, rows: str) -> str:
+        """Rows with the names of their file, proxy, pod and container."""
         files = _pick([file.name for file in self._files])
         proxies = _pick([file.proxy for file in self._files])
         pods = _pick([file.proxy.rpartition(".")[0] or file.proxy for file in self._files])
@@ -326,7 +363,7 @@ class AccessLog:
             "proxy": f"coalesce(nullif({proxies}, ''), nullif(split_part(prefix, '/', 2), ''))",
         }
         made = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
-        return f"SELECT {made}, * EXCLUDE (file_id, no, prefix) FROM ({query(self._plan.only(sql))})"
+        return f"SELECT {made}, * EXCLUDE (file_id, no, prefix) FROM ({rows})"
 
 
 def _pick(values: Sequence[str]) -> str:

@@ -1,0 +1,208 @@
+"""The fast way for clean files: DuckDB's own JSON and CSV readers, strict, so anything odd is an error and no row.
+
+A file is clean if it is not compressed and every line is of one format. That is guessed from its beginning and end; if
+the guess is wrong the reader fails, and the file is read the careful way (`access_log_sql`), which takes any line.
+"""
+
+# ruff: noqa: S608 - every value put into the SQL goes through quote() or name(), or is a name declared in a Frame
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meshnb.loaders.access_log_format import JSON_KEYS, TextFormat
+from meshnb.loaders.access_log_lines import BLOCK, MAX_LINE, LogFile
+from meshnb.loaders.access_log_sql import NUMBERS, Plan, name, quote
+
+_HEAD, _TAIL = 128 << 10, 32 << 10
+_NOT_CLEAN = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")
+_MAX_FILES = 64
+_TYPES = {**dict.fromkeys(NUMBERS, "BIGINT"), "start_time": "TIMESTAMP"}
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """A clean file: its text format, or `None` for JSON."""
+
+    file: LogFile
+    text_format: TextFormat | None
+
+
+def clean_files(files: Sequence[LogFile], plan: Plan) -> list[Clean]:
+    """All files with their format if all are clean, else nothing."""
+    found = []
+    for file in files if len(files) <= _MAX_FILES else ():
+        clean = _clean(file, plan)
+        if clean is None:
+            return []
+        found.append(clean)
+    return found
+
+
+def _clean(file: LogFile, plan: Plan) -> Clean | None:
+    try:
+        size = file.path.stat().st_size
+        with file.path.open("rb") as stream:
+            head = stream.read(_HEAD)
+            stream.seek(max(0, size - _TAIL))
+            tail = stream.read()
+    except OSError:
+        return None
+    if not head or head.startswith(_NOT_CLEAN) or b"\r" in head + tail or b"\0" in head + tail:
+        return None
+    whole = size <= _HEAD
+    lines = head.splitlines() if whole else head.splitlines()[:-1] + tail.splitlines()[1:]
+    if not lines or not all(lines):
+        return None
+    if all(line.startswith(b"{") for line in lines):
+        return Clean(file, None) if _is_json(lines, plan) else None
+    try:
+        texts = [line.decode() for line in lines]
+    except UnicodeDecodeError:
+        return None
+    for text_format in plan.formats:
+        pattern = re.compile(text_format.regex)
+        if _csv_columns(text_format) and all(pattern.match(text) for text in texts):
+            return Clean(file, text_format)
+    return None
+
+
+def _is_json(lines: list[bytes], plan: Plan) -> bool:
+    """Whether each line holds one object of the keys known; `-` for a missing number is old Envoy's way."""
+    numbers = [key for key, column in plan.keys.items() if column in NUMBERS]
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return False
+        if not isinstance(record, dict) or not record.keys() <= plan.keys.keys():
+            return False
+        if any(record.get(key) == "-" for key in numbers) or all(record.get(key) is None for key in plan.keys):
+            return False
+    return True
+
+
+def native_query(files: Sequence[Clean], plan: Plan, sql: str) -> str:
+    """All rows of clean files, with the columns of `access_log_sql.query`, those that an SQL text names filled.
+
+    Args:
+        files: the files.
+        plan: which columns there are.
+        sql: what is asked of the rows.
+    """
+    named = set(re.findall(r"\w+", sql.lower())) | {"response_flags"}
+    return " UNION ALL ".join(
+        f"SELECT * FROM ({_json(i, f, plan, named) if f.text_format is None else _text(i, f, f.text_format, plan)})"
+        for i, f in enumerate(files)
+    )
+
+
+def _json(number: int, clean: Clean, plan: Plan, named: set[str]) -> str:
+    keys = {k: c for k, c in plan.keys.items() if c in named or c not in JSON_KEYS.values()}
+    telling = [c for c in plan.telling if c in keys.values()] or list(plan.telling)
+    keys |= {k: c for k, c in plan.keys.items() if c in telling}
+    spec = ", ".join(f"{quote(key)}: '{_TYPES.get(column, 'VARCHAR')}'" for key, column in keys.items())
+    values = {column: name(key) for key, column in keys.items()}
+    values = {c: v if c in _TYPES else f"nullif({v}, '-')" for c, v in values.items()}
+    flags = name(next((k for k, c in keys.items() if c == "response_flags"), "")) if "response_flags" in values else ""
+    told = " OR ".join(f"{name(k)} IS NOT NULL" for k, c in keys.items() if c in telling)
+    source = (
+        f"read_json({quote(str(clean.file.path))}, format='newline_delimited', columns={{{spec}}}, "
+        f"maximum_object_size={MAX_LINE}, compression='none')"
+    )
+    return _select(number, plan, values, flags, f"{source} WHERE {told} OR error('foreign line') IS NULL")
+
+
+def _text(number: int, clean: Clean, text_format: TextFormat, plan: Plan) -> str:
+    columns = _csv_columns(text_format)
+    values: dict[str, str] = {}
+    types = []
+    for i, parts in enumerate(columns):
+        alone = len(parts) == 1 and not parts[0][1] and not parts[0][2]
+        types.append(f"'c{i}': '{'BIGINT' if alone and parts[0][0] in NUMBERS else 'VARCHAR'}'")
+        for k, (column, before, after) in enumerate(parts):
+            piece = f"c{i}" if len(parts) == 1 else f"split_part(c{i}, ' ', {k + 1})"
+            if before or after:
+                piece = f"{piece}[{before + 1}:-{after + 1}]"
+            piece = piece if alone else f"nullif({piece}, '-')"
+            values.setdefault(column, f"CAST({piece} AS {_TYPES[column]})" if column in _TYPES else piece)
+    flags = values.get("response_flags", "")
+    source = (
+        f"read_csv({quote(str(clean.file.path))}, delim=' ', quote='\"', escape='', header=false, auto_detect=false, "
+        f"columns={{{', '.join(types)}}}, nullstr='-', max_line_size={MAX_LINE}, strict_mode=true, null_padding=false, "
+        "compression='none', new_line='\\n')"
+    )
+    return _select(number, plan, values, f"coalesce({flags}, '-')" if flags else "", source)
+
+
+def _select(number: int, plan: Plan, values: dict[str, str], flags: str, source: str) -> str:
+    columns = []
+    for column in [*JSON_KEYS.values(), *plan.extra]:
+        if column != "response_flags":
+            missing = f"NULL::{_TYPES.get(column, 'VARCHAR')}"
+            columns.append(f"{values.get(column, missing)} AS {name(column)}")
+    flags = flags or "NULL::VARCHAR"
+    return f"""
+SELECT {number}::INTEGER AS file_id, row_number() OVER () AS no, '' AS prefix, {", ".join(columns)},
+  CASE WHEN {flags} = '-' THEN []::VARCHAR[] ELSE string_split({flags}, ',') END AS response_flags,
+  CASE WHEN {flags} = '-' THEN NULL
+       WHEN contains({flags}, ',') THEN array_to_string(list_sort(string_split({flags}, ',')), ',')
+       ELSE {flags} END AS flags, NULL::VARCHAR AS reason, NULL::VARCHAR AS excerpt
+FROM {source}"""
+
+
+def _csv_columns(text_format: TextFormat) -> list[list[tuple[str, int, int]]]:
+    """What each column of the line as CSV holds: (column, characters before, characters after) per piece.
+
+    Empty if the format is no CSV: literal text between spaces, two fields with one name, long flags, odd times.
+    """
+    found: list[list[tuple[str, int, int]]] = []
+    for i, segment in enumerate(text_format.segments):
+        quoted = i % 2 == 1
+        pieces = []
+        for part in segment.parts:
+            before, after = part.before.lstrip(" "), part.after.rstrip(" ")
+            if part.operator is None:
+                if before.strip():
+                    return []
+                continue
+            pieces.append((part.operator.column, len(before), len(after)))
+        if quoted:
+            found.append(pieces)
+        else:
+            found += [[piece] for piece in pieces]
+    names = [column for pieces in found for column, _, _ in pieces]
+    odd = text_format.time_format or "RESPONSE_FLAGS_LONG" in text_format.text or not all(found)
+    return [] if odd or len(names) != len(set(names)) else found
+
+
+class LineCount:
+    """Counts lines on a thread of its own, while an engine reads the files.
+
+    The engine's readers pass over blank lines; where there are none, the number of a row is the number of its line.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._lines = 0
+        self._thread = threading.Thread(target=self._count, args=(paths,), daemon=True)
+        self._thread.start()
+
+    def _count(self, paths: Sequence[Path]) -> None:
+        block = memoryview(bytearray(BLOCK >> 4))
+        for path in paths:
+            last = b"\n"
+            with path.open("rb", buffering=0) as stream:
+                while size := stream.readinto(block):
+                    self._lines += block.obj.count(b"\n", 0, size)  # type: ignore[attr-defined]
+                    last = bytes(block[size - 1 : size])
+            self._lines += last != b"\n"
+
+    def lines(self) -> int:
+        """How many there are, when all are counted."""
+        self._thread.join()
+        return self._lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,12 +12,13 @@ from meshnb.model.frame import returns
 from meshnb.model.tables import control_plane as tables
 from meshnb.model.window import Window
 from meshnb.runbook.base import MeshBase, Needs
-from meshnb.tuning import decision, levers, signals
+from meshnb.tuning import decision, levers, signals, telemetry
 from meshnb.tuning.signals import Thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_TELEMETRY = Needs("prometheus", "prometheus/telemetry.")
 _SETTINGS = ("kubernetes/deployments.", "kubernetes/configmaps.", "kubernetes/horizontalpodautoscalers.")
 
 
@@ -29,7 +30,7 @@ class ControlPlaneTables(MeshBase):
         "control_plane": Needs("prometheus"),
         "bottleneck": Needs("prometheus"),
         "recommendations": Needs("prometheus"),
-        "request_rates": Needs("prometheus", "prometheus/telemetry."),
+        **{f"request_{name}": _TELEMETRY for name in ("rates", "success", "gap", "pods", "health")},
         "istiod_settings": Needs("kubernetes", "kubernetes/deployments."),
     }
 
@@ -120,7 +121,10 @@ class ControlPlaneTables(MeshBase):
         Args:
             window: `10m` (before the end of the recording), `START/END`, or a `Window`; default is the mesh's.
         """
-        return signals.control_plane(self._recorded(window), self.thresholds)
+        key = ("control_plane", str(window or self.window), self.thresholds)
+        if key not in self._made:
+            self._made[key] = signals.control_plane(self._recorded(window), self.thresholds)
+        return self._made[key].copy(deep=False)
 
     @returns(tables.BOTTLENECK)
     def bottleneck(self, *, window: str | Window = "") -> pd.DataFrame:
@@ -139,6 +143,42 @@ class ControlPlaneTables(MeshBase):
             window: as in `control_plane`.
         """
         return levers.recommendations(decision.conclusion(self.bottleneck(window=window)), self._facts())
+
+    @returns(tables.SIMULATIONS)
+    def what_if(
+        self,
+        *,
+        debounce_after_s: float | None = None,
+        debounce_max_s: float | None = None,
+        push_throttle: int | None = None,
+        istiods: int | None = None,
+        window: str | Window = "",
+    ) -> pd.DataFrame:
+        """The changes of the window through debounce and push queue, as set now and with other settings.
+
+        The model is calibrated with what was measured: rate of changes, proxies, time to push one proxy. The row
+        `measured` has what Prometheus counted, so one sees how far the model is off.
+
+        Args:
+            debounce_after_s: `PILOT_DEBOUNCE_AFTER` to try.
+            debounce_max_s: `PILOT_DEBOUNCE_MAX` to try.
+            push_throttle: `PILOT_PUSH_THROTTLE` to try.
+            istiods: instances to try.
+            window: as in `control_plane`.
+
+        Returns:
+            Rows `measured`, `now` and `changed`; empty where rate of changes, proxies or push time were not measured.
+        """
+        from meshnb.tuning.what_if import what_if
+
+        changes: dict[str, float | None] = {
+            "debounce_after_s": debounce_after_s,
+            "debounce_max_s": debounce_max_s,
+            "push_throttle": push_throttle,
+            "istiods": istiods,
+        }
+        changes = {name: value for name, value in changes.items() if value is not None}
+        return what_if(self._recorded(window).frames, self._facts(), changes)
 
     def _facts(self) -> levers.Facts:
         settings = (
@@ -176,6 +216,30 @@ class ControlPlaneTables(MeshBase):
     def request_rates(self) -> pd.DataFrame:
         """Requests a second over the window by reporter, source, destination, code and flags."""
         return tables.REQUEST_RATES.conform(_telemetry(self._recordings.get("requests")), extra=False)
+
+    @returns(tables.REQUEST_SUCCESS)
+    def request_success(self, service: str = "") -> pd.DataFrame:
+        """Success rate by service and reporter, from Istio's metrics.
+
+        Args:
+            service: only this one; its name, or how it starts.
+        """
+        return telemetry.success(self.request_rates(), service)
+
+    @returns(tables.REQUEST_GAP)
+    def request_gap(self, service: str = "") -> pd.DataFrame:
+        """How far callers and servers differ on the success of a service, and how much of it is DC."""
+        return telemetry.gap(self.request_rates(), service)
+
+    @returns(tables.REQUEST_PODS)
+    def request_pods(self, service: str = "") -> pd.DataFrame:
+        """Pods of a service by the requests whose caller went away; the guilty one first."""
+        return telemetry.pods(self.request_rates(), service)
+
+    @returns(tables.REQUEST_HEALTH)
+    def request_health(self, *, tolerances: Sequence[telemetry.Tolerance] = telemetry.TOLERANCES) -> pd.DataFrame:
+        """Health of each workload by Kiali's formula; its thresholds are parameters."""
+        return telemetry.health(self.request_rates(), tolerances)
 
 
 def _telemetry(one: Recorded | None) -> pd.DataFrame:

@@ -251,3 +251,5 @@ if __name__ == "__main__":
     for one in sys.argv[1:] or SCENARIOS:
         record(one, FOLDER / one)
         print(one)
+    if not sys.argv[1:]:
+        record("incoming", FOLDER.parents[2] / "meshnb" / "demo" / "control-plane")

@@ -1,0 +1,83 @@
+"""Measured changes, proxies and push times through the simulator: as set now, and with other settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from meshnb.model.frame import returns
+from meshnb.model.tables.control_plane import SIMULATIONS
+from meshnb.tuning.levers import Facts
+from meshnb.tuning.simulator import Settings, events_of_rates, simulate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TYPES = 4
+"""Types of configuration a full push sends to a proxy: clusters, endpoints, listeners, routes."""
+
+
+@returns(SIMULATIONS)
+def what_if(frames: Mapping[str, pd.DataFrame], facts: Facts, changes: Mapping[str, Any]) -> pd.DataFrame:
+    """Simulate the window as it was set, and with changes.
+
+    Counters do not say when within a step changes came. Each batch istiod made is taken for one event, evenly spread:
+    that gives back the batches of now, and shows which of them a longer debounce would have merged.
+
+    Args:
+        frames: recorded samples by query.
+        facts: what is known of istiod's settings; what is not known is the default up to Istio 1.20.
+        changes: fields of `Settings` to change.
+    """
+    import pandas as pd
+
+    bursts, proxies, push = (_values(frames, name) for name in ("batches", "connections_by_istiod", "push_p50"))
+    bursts = bursts if bursts is not None else _values(frames, "updates_by_istiod")
+    if bursts is None or proxies is None or push is None:
+        return SIMULATIONS.empty()
+    start = bursts.index[0]
+    events = events_of_rates([(at - start).total_seconds() for at in bursts.index], bursts.tolist())
+    cost = float(push.median()) * _TYPES
+    now = settings_now(frames, facts)
+    changed = replace(now, **changes)
+    rows = [_measured(frames, len(events) if "batches" in frames else 0, len(events))]
+    for name, settings in (("now", now), ("changed", changed)):
+        rows.append(simulate(events, settings, round(float(proxies.max())), cost).summary(name))
+    return pd.concat(rows, ignore_index=True)
+
+
+def settings_now(frames: Mapping[str, pd.DataFrame], facts: Facts) -> Settings:
+    """Istiod's settings as far as they are known, else the defaults up to Istio 1.20."""
+    istiods = _values(frames, "istiods")
+    return Settings(
+        debounce_after_s=facts.seconds("PILOT_DEBOUNCE_AFTER", 0.1),
+        debounce_max_s=facts.seconds("PILOT_DEBOUNCE_MAX", 10.0),
+        eds_debounce=facts.settings.get("PILOT_ENABLE_EDS_DEBOUNCE", "true") == "true",
+        push_throttle=facts.number("PILOT_PUSH_THROTTLE", 100),
+        istiods=int(istiods.max()) if istiods is not None else 1,
+    )
+
+
+def _measured(frames: Mapping[str, pd.DataFrame], batches: int, events: int) -> pd.DataFrame:
+    """What Prometheus counted, in the columns of a simulation."""
+    count = _values(frames, "push_count")
+    row: dict[str, object] = {"name": "measured", "events": events, "batches": batches, "merged": 0}
+    row["pushes"] = round(float(count.iloc[-1]) / _TYPES) if count is not None else 0
+    for column, name in (
+        ("debounce_p99_s", "debounce_p99"),
+        ("queue_p99_s", "queue_p99"),
+        ("convergence_p99_s", "convergence_p99"),
+    ):
+        values = _values(frames, name)
+        row[column] = float(values.median()) if values is not None else None
+    return SIMULATIONS.rows([row])
+
+
+def _values(frames: Mapping[str, pd.DataFrame], name: str) -> pd.Series | None:
+    """Sum of all series at each time, `None` without a value."""
+    frame = frames.get(name)
+    if frame is None or frame.empty:
+        return None
+    values = frame.groupby("time", observed=True)["value"].sum(min_count=1).dropna()
+    return values if len(values) else None

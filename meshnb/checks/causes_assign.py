@@ -23,6 +23,8 @@ CONNECT_MS = 50
 """A connection that fails without a word after this long was not refused: nobody answered."""
 ONE_REPLICA_SHARE, ONE_REPLICA_FACTOR, MIN_REQUESTS = 0.8, 5.0, 5
 """One replica is the slow one if it has this share of the timeouts and times out this much more often than the rest."""
+RESTART = "3s"
+"""How far from a proxy's end a failure at its endpoint is put down to it."""
 EJECTION_ERRORS = 1
 """Server errors of a cluster before its `UH` that make an ejection likelier than missing endpoints."""
 
@@ -142,6 +144,8 @@ def _refined(
     """What one row cannot tell, told by the rows around it."""
     table = table.copy()
     _closed_connections(table, log, deciding)
+    _one_path(table, log)
+    _restarts(table)
     _silent_connections(table, deciding)
     _timeouts(table, log)
     _no_endpoints(table, log, endpoints)
@@ -191,6 +195,29 @@ def _closed_connections(table: pd.DataFrame, log: pd.DataFrame, deciding: pd.Dat
     raced = table[table.cause == "keepalive_race"]
     also = [at in where for at in zip(raced.upstream_host, raced.path, strict=True)]
     _set(table, raced.index[also], "connection_closed", 0.8, "fresh connections are closed on the same path as well")
+
+
+def _one_path(table: pd.DataFrame, log: pd.DataFrame) -> None:
+    """A race hits whatever comes next; if one path fails always and the others never, the application hangs up."""
+    good = log[log.said.isna() & log.upstream_host.notna()]
+    for host in table.upstream_host[table.cause == "keepalive_race"].dropna().unique():
+        which = (table.cause == "keepalive_race") & (table.upstream_host == host)
+        paths = set(table.path[which].dropna())
+        served = good.path[good.upstream_host == host]
+        if len(paths) == 1 and not paths & set(served) and len(served) >= MIN_REQUESTS:
+            _set(table, which, "connection_closed", 0.8, "only this path fails, and it always does")
+
+
+def _restarts(table: pd.DataFrame) -> None:
+    """What fails at an endpoint while its proxy is ending fails because of that."""
+    import pandas as pd
+
+    ending = table[table.cause == "drain"]
+    near = table.cause.isin(["connection_refused", "keepalive_race", "connection_closed"])
+    for host, group in ending.groupby("upstream_host"):
+        for key, time in table.start_time[near & (table.upstream_host == host)].items():
+            if (group.start_time - time).abs().min() <= pd.Timedelta(RESTART):
+                _set(table, [key], "drain", 0.85, "the proxy of this endpoint was ending at that time")
 
 
 def _connections(rows: pd.DataFrame) -> list[tuple[str, str]]:

@@ -129,6 +129,8 @@ def row_cause(
         return RowCause("drain", 1, "proxy", details_text or "")
     if "max_connection_duration" in (details_text or ""):
         return RowCause("max_duration", 1, "proxy", details_text or "")
+    if name == "downstream_local_disconnect" and "DC" in seen:
+        return RowCause("drain", 1, "proxy", details_text or "")
     if details and details.reset == "protocol error":
         return RowCause("protocol_error", 1, "upstream", details_text or "")
     for flag, cause, ended_by in _BY_FLAG:

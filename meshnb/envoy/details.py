@@ -44,6 +44,7 @@ _TRANSPORT = (
     ("unable to get local issuer", Transport.UNKNOWN_CA),
     ("unable to verify the first certificate", Transport.UNKNOWN_CA),
     ("unknown ca", Transport.UNKNOWN_CA),
+    ("certificate signature failure", Transport.UNKNOWN_CA),  # same name as our root, another key
     ("san matcher", Transport.WRONG_NAME),
     ("verify san list", Transport.WRONG_NAME),
     ("certificate required", Transport.REJECTED),

@@ -199,6 +199,30 @@ def versions() -> dict[str, str]:
     return found
 
 
+def try_kernel() -> str:
+    """Start a kernel and run a cell in it.
+
+    Returns:
+        What went wrong; empty if nothing did.
+
+    Raises:
+        MissingExtra: papermill or ipykernel is not installed.
+    """
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": "one",
+        "metadata": {},
+        "source": "1 + 1",
+        "outputs": [],
+        "execution_count": None,
+    }
+    executed, failure = _execute({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, {})
+    if failure:
+        return failure
+    answers = [output["data"]["text/plain"] for output in executed.cells[0].outputs if "data" in output]
+    return "" if answers == ["2"] else "the kernel did not answer"
+
+
 def _execute(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[Any, str]:
     """The executed notebook, and why it ended where no cell says so."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshnb.envoy.explain import Config, Explanation, Request, listener_conflicts, request_of_row, unreachable_routes
 from meshnb.envoy.explain import explain as explain_request
@@ -12,7 +12,7 @@ from meshnb.errors import NotFound, UsageError
 from meshnb.model.frame import returns
 from meshnb.model.manifest import Document
 from meshnb.model.tables.explain import LISTENER_CONFLICTS, UNREACHABLE_ROUTES
-from meshnb.runbook.base import MeshBase
+from meshnb.runbook.base import MeshBase, Needs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,11 @@ class ShownExplanation(Explanation):
 
 class ExplainViews(MeshBase):
     """What Envoy would do."""
+
+    TABLES: ClassVar[Mapping[str, Needs]] = {
+        "unreachable_routes": Needs("config_dump"),
+        "listener_conflicts": Needs("config_dump"),
+    }
 
     def explain(
         self,
@@ -92,39 +97,44 @@ class ExplainViews(MeshBase):
 
     @returns(UNREACHABLE_ROUTES)
     def unreachable_routes(self, *, proxy: str = "") -> pd.DataFrame:
-        """Routes that no request can reach, as an earlier one takes them all; with a column `proxy` in front.
+        """Routes that no request can reach, as an earlier one takes them all.
+
+        Args:
+            proxy: only of this proxy (`POD.NAMESPACE`).
 
         Example:
             >>> import meshnb
             >>> len(meshnb.open("demo").unreachable_routes())
             0
         """
-        return self._of_proxies(unreachable_routes, proxy)
+        return self.each_document(
+            "unreachable_routes",
+            UNREACHABLE_ROUTES,
+            lambda document, _: unreachable_routes(self._indexed(document), proxy=document.proxy),
+            proxy=proxy,
+        )
 
     @returns(LISTENER_CONFLICTS)
     def listener_conflicts(self, *, proxy: str = "") -> pd.DataFrame:
-        """Listeners and filter chains that stand in each other's way; with a column `proxy` in front.
+        """Listeners and filter chains that stand in each other's way.
+
+        Args:
+            proxy: only of this proxy (`POD.NAMESPACE`).
 
         Example:
             >>> import meshnb
             >>> len(meshnb.open("demo").listener_conflicts())
             0
         """
-        return self._of_proxies(listener_conflicts, proxy)
-
-    def _of_proxies(self, find: Any, proxy: str) -> pd.DataFrame:
-        import pandas as pd
-
-        documents = [self._dump_of(proxy)] if proxy else self.documents("clusters")
-        frames = []
-        for document in documents:
-            frame = find(self._indexed(document))
-            frame.insert(0, "proxy", pd.Series([document.proxy] * len(frame), dtype="string[pyarrow]"))
-            frames.append(frame)
-        return pd.concat(frames, ignore_index=True) if frames else find({"configs": []})
+        return self.each_document(
+            "listener_conflicts",
+            LISTENER_CONFLICTS,
+            lambda document, _: listener_conflicts(self._indexed(document), proxy=document.proxy),
+            proxy=proxy,
+        )
 
     def _dump_of(self, proxy: str) -> Document:
-        documents = self.documents("clusters")
+        documents = self.documents("unreachable_routes")
         found = [d for d in documents if d.proxy == proxy] or [d for d in documents if d.proxy.startswith(proxy)]
         if len(found) == 1:
             return found[0]

@@ -75,6 +75,7 @@ class Mesh(CauseViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneV
 
     TABLES: ClassVar[Mapping[str, Needs]] = {
         **EnvoyTables.TABLES,
+        **ExplainViews.TABLES,
         **LogTables.TABLES,
         **ObjectTables.TABLES,
         **ComponentTables.TABLES,

@@ -47,7 +47,7 @@ def test_the_steps_are_a_table(mesh):
 def test_every_proxy_is_looked_at_for_what_no_request_reaches(mesh):
     assert list(mesh.unreachable_routes().columns)[:2] == ["proxy", "route_config"]
     assert list(mesh.listener_conflicts().columns)[:2] == ["proxy", "kind"]
-    assert len(mesh.listener_conflicts(proxy="istio-ingressgateway")) == 0
+    assert len(mesh.listener_conflicts(proxy="istio-ingressgateway-7d9f8c6b5-lab01.istio-system")) == 0
 
 
 def test_which_proxy_must_be_clear(mesh):

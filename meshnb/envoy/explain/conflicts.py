@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 @returns(LISTENER_CONFLICTS)
-def listener_conflicts(config: object) -> pd.DataFrame:
+def listener_conflicts(config: object, *, proxy: str = "") -> pd.DataFrame:
     """What stands in the way of what among the listeners of a dump.
 
     Kinds: `rejected` (Envoy refused an update and keeps the old listener), `same_address`, `same_chain_match` (Envoy
@@ -30,6 +30,7 @@ def listener_conflicts(config: object) -> pd.DataFrame:
 
     Args:
         config: a config dump as decoded JSON, or a `Config`.
+        proxy: name of the proxy, for the column.
 
     Raises:
         FormatError: the dump is not one.
@@ -46,7 +47,7 @@ def listener_conflicts(config: object) -> pd.DataFrame:
         rows += _same_match(listener)
         rows += _unreachable_chains(listener)
         rows += _takes_rest(index, listener)
-    return LISTENER_CONFLICTS.rows(rows)
+    return LISTENER_CONFLICTS.rows({"proxy": proxy or None, **row} for row in rows)
 
 
 def _row(kind: str, listener: str, item: str, other: str, because: str) -> Row:

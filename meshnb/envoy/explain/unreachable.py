@@ -21,13 +21,14 @@ _SPECIAL = frozenset(".[](){}*+?|^$")
 
 
 @returns(UNREACHABLE_ROUTES)
-def unreachable_routes(config: object) -> pd.DataFrame:
+def unreachable_routes(config: object, *, proxy: str = "") -> pd.DataFrame:
     """Routes shadowed by an earlier route of their virtual host, in every route configuration of a dump.
 
     Only what can be proved is reported: a route that is missing here may still be shadowed by several others together.
 
     Args:
         config: a config dump as decoded JSON, or a `Config`.
+        proxy: name of the proxy, for the column.
 
     Raises:
         FormatError: the dump is not one.
@@ -42,7 +43,7 @@ def unreachable_routes(config: object) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for name, table in Config.of(config).tables():
         for host in table.hosts():
-            rows += [{"route_config": name, **row} for row in _of_host(host)]
+            rows += [{"proxy": proxy or None, "route_config": name, **row} for row in _of_host(host)]
     return UNREACHABLE_ROUTES.rows(rows)
 
 

@@ -21,6 +21,7 @@ UNREACHABLE_ROUTES = Frame(
     "unreachable_routes",
     "One row per route that no request can reach, with the earlier route that takes them all.",
     (
+        Column("proxy", "string", "Proxy, `POD.NAMESPACE`; missing if the dump is of no named one."),
         Column("route_config", "string", "Name of the route configuration, or LISTENER/CHAIN of an inline one."),
         Column("virtual_host", "string", "Name of the virtual host.", nullable=False),
         Column("route_index", "int64", "Position of the route in the virtual host, from 0.", nullable=False),
@@ -31,14 +32,15 @@ UNREACHABLE_ROUTES = Frame(
         Column("shadowed_by_source", "string", "Istio object that route comes from."),
         Column("because", "string", "Why every request of the one matches the other first."),
     ),
-    key=("route_config", "virtual_host", "route_index"),
+    key=("proxy", "route_config", "virtual_host", "route_index"),
 )
 
 LISTENER_CONFLICTS = Frame(
     "listener_conflicts",
     "One row per pair of listeners or filter chains that stand in each other's way.",
     (
-        Column("kind", "string", "same_address, same_chain_match, wildcard_takes_rest or unreachable_chain."),
+        Column("proxy", "string", "Proxy, `POD.NAMESPACE`; missing if the dump is of no named one."),
+        Column("kind", "string", "rejected, same_address, same_chain_match, wildcard_takes_rest or unreachable_chain."),
         Column("listener", "string", "Name of the listener.", nullable=False),
         Column("item", "string", "The listener or chain that loses."),
         Column("other", "string", "The listener or chain that stands in its way."),

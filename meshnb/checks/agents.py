@@ -91,7 +91,7 @@ def names(dns_names: pd.DataFrame, clusters: pd.DataFrame) -> Iterator[Finding]:
             Severity.INFO,
             proxy_subject(str(proxy)),
             f"The DNS proxy answers {lost.name.nunique()} names for which its Envoy has no cluster.",
-            cause="Pods of headless services have names of their own. For any other name requests go to passthrough, or "
+            cause="Pods of headless services have names of their own. For other names requests go to passthrough, or "
             "to nowhere under REGISTRY_ONLY.",
             evidence=(Evidence.of("The names.", lost, source="mesh.dns_names()"),),
             verify="istioctl proxy-config cluster POD",

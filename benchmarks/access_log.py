@@ -1,0 +1,252 @@
+"""Reading an access log: meshnb against pandas, polars, pyarrow, chdb, orjson and the bare DuckDB query.
+
+    python benchmarks/access_log_generator.py DIR --lines 2000000
+    python benchmarks/access_log.py DIR [--rounds 3] [--only all-json,group-json] [--engines meshnb,polars]
+
+Each run is a new process; engines take turns, so that a change of the machine's load hits them alike. Shown are medians
+of wall time and CPU time and the highest peak of memory. Engines that are not installed are named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+NUMBERS = ("response_code", "bytes_received", "bytes_sent", "duration", "upstream_service_time")
+GROUP = ["upstream_cluster", "flags"]
+Run = Callable[[str], Any]
+
+
+def _spec() -> dict[str, str]:
+    from meshnb.loaders.access_log_format import JSON_KEYS
+
+    return {k: "BIGINT" if k in NUMBERS else "TIMESTAMP" if k == "start_time" else "VARCHAR" for k in JSON_KEYS}
+
+
+def _meshnb_all(path: str) -> Any:
+    import meshnb
+
+    return meshnb.read_access_log(path)
+
+
+def _meshnb_group(path: str) -> Any:
+    import meshnb
+
+    return meshnb.scan_access_log(path).group(*GROUP)
+
+
+def _meshnb_causes(path: str) -> Any:
+    import meshnb
+    from meshnb.checks.causes_assign import failed_requests
+
+    return failed_requests(meshnb.read_access_log(path))
+
+
+def _duckdb_group_json(path: str) -> Any:
+    """The same summary written by hand: same columns, same meaning of failed."""
+    import duckdb
+
+    keys = ("upstream_cluster", "response_flags", "duration", "response_code", "response_code_details", "method")
+    columns = ", ".join(f"{k}: '{_spec()[k]}'" for k in keys)
+    return duckdb.sql(
+        _by_hand(f"read_json('{path}', format='newline_delimited', columns={{{columns}}})")
+    ).to_arrow_table()
+
+
+def _duckdb_group_text(path: str) -> Any:
+    import duckdb
+
+    known = {1: "request", 2: "response_code", 3: "response_flags", 4: "response_code_details", 9: "duration"}
+    known[16] = "upstream_cluster"
+    names = [known.get(i, f"c{i}") for i in range(22)]
+    columns = ", ".join(f"{n}: '{'BIGINT' if n in NUMBERS else 'VARCHAR'}'" for n in names)
+    options = f"delim=' ', quote='\"', header=false, auto_detect=false, columns={{{columns}}}, nullstr='-'"
+    source = f"(SELECT *, request AS method FROM read_csv('{path}', {options}))"
+    return duckdb.sql(_by_hand(source)).to_arrow_table()
+
+
+def _by_hand(source: str) -> str:
+    return f"""
+SELECT upstream_cluster, response_flags, count(*) AS requests, avg((response_code >= 500
+    OR (response_flags IS NOT NULL AND response_flags NOT IN ('-', 'DI', 'RFCF'))
+    OR (response_code >= 400 AND response_code_details <> 'via_upstream')
+    OR (response_code = 0 AND method IS NOT NULL))::INTEGER) AS error_rate,
+  quantile_cont(duration::DOUBLE, [0.5, 0.9, 0.99]) AS quantiles FROM {source} GROUP BY ALL ORDER BY requests DESC"""
+
+
+def _pandas_default(path: str) -> Any:
+    import pandas as pd
+
+    return pd.read_json(path, lines=True)
+
+
+def _pandas_pyarrow(path: str) -> Any:
+    import pandas as pd
+
+    return pd.read_json(path, lines=True, engine="pyarrow", dtype_backend="pyarrow")
+
+
+def _pyarrow_json(path: str) -> Any:
+    import pandas as pd
+    import pyarrow.json
+
+    return pyarrow.json.read_json(path).to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def _polars_all(path: str) -> Any:
+    import polars as pl
+
+    return pl.scan_ndjson(path).collect().to_pandas(use_pyarrow_extension_array=True)
+
+
+def _polars_group(path: str) -> Any:
+    import polars as pl
+
+    return (
+        pl.scan_ndjson(path)
+        .group_by("upstream_cluster", "response_flags")
+        .agg(
+            pl.len(),
+            (pl.col("response_code") >= 500).mean(),
+            *(pl.col("duration").quantile(q).alias(f"q{q}") for q in (0.5, 0.9, 0.99)),
+        )
+        .collect()
+    )
+
+
+def _chdb_all(path: str) -> Any:
+    import chdb
+    import pandas as pd
+
+    types = ", ".join(f"{k} Nullable({'Int64' if k in NUMBERS else 'String'})" for k in _spec())
+    table = chdb.query(f"SELECT * FROM file('{path}', 'JSONEachRow', '{types}')", "ArrowTable")
+    return table.to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def _orjson_lines(path: str) -> Any:
+    import orjson
+    import pandas as pd
+
+    columns: dict[str, list[Any]] = {key: [] for key in _spec()}
+    with Path(path).open("rb") as file:
+        for line in file:
+            record = orjson.loads(line)
+            for key, values in columns.items():
+                values.append(record.get(key))
+    return pd.DataFrame(columns)
+
+
+def _regex_lines(path: str) -> Any:
+    import re
+
+    import pandas as pd
+
+    from meshnb.loaders.access_log_format import TEXT_FORMATS, TextFormat
+
+    text_format = TextFormat("istio", TEXT_FORMATS["istio"])
+    pattern = re.compile(text_format.regex)
+    with Path(path).open() as file:
+        rows = [match.groups() for line in file if (match := pattern.match(line))]
+    return pd.DataFrame(rows, columns=text_format.columns)
+
+
+def _polars_split(path: str) -> Any:
+    import polars as pl
+
+    line = pl.col("line")
+    quoted = line.str.split('"')
+    parts = {1: 3, 2: 6, 4: 6, 14: 8}  # segment -> pieces between its spaces
+    fields = [quoted.list.get(i).alias(f"q{i}") for i in (0, 3, 5, 7, 9, 11, 13)]
+    fields += [
+        quoted.list.get(i).str.split(" ").list.get(k, null_on_oob=True).alias(f"s{i}_{k}")
+        for i, count in parts.items()
+        for k in range(count)
+    ]
+    lines = pl.scan_csv(path, has_header=False, new_columns=["line"], separator="\x1f", quote_char=None)
+    return lines.select(fields).collect().to_pandas(use_pyarrow_extension_array=True)
+
+
+ENGINES: dict[str, dict[str, Run]] = {
+    "all-json": {
+        "meshnb": _meshnb_all,
+        "polars": _polars_all,
+        "pyarrow": _pyarrow_json,
+        "chdb": _chdb_all,
+        "pandas pyarrow": _pandas_pyarrow,
+        "orjson per line": _orjson_lines,
+        "pandas": _pandas_default,
+    },
+    "all-text": {"meshnb": _meshnb_all, "polars split": _polars_split, "re per line": _regex_lines},
+    "group-json": {"meshnb": _meshnb_group, "duckdb by hand": _duckdb_group_json, "polars": _polars_group},
+    "group-text": {"meshnb": _meshnb_group, "duckdb by hand": _duckdb_group_text},
+    "causes-json": {"meshnb": _meshnb_causes},
+}
+FILES = {"json": "access.jsonl", "text": "access.log"}
+_CHILD = """
+import json, os, resource, runpy, sys, time
+begin, work = time.perf_counter(), runpy.run_path({script!r})
+result = work["ENGINES"][{job!r}][{engine!r}]({path!r})
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, len(result)]))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def measure(job: str, engine: str, path: Path) -> tuple[list[float] | None, str]:
+    """Wall seconds, CPU seconds, peak MB and rows of one run in a new process; else why there is none."""
+    code = _CHILD.format(script=__file__, job=job, engine=engine, path=str(path))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env={**os.environ}, check=False
+    )
+    if done.returncode:
+        return None, (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return json.loads(done.stdout.splitlines()[-1]), ""
+
+
+def main() -> None:
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="as written by access_log_generator.py")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default=",".join(ENGINES))
+    parser.add_argument("--engines", default="")
+    arguments = parser.parse_args()
+    wanted = set(filter(None, arguments.engines.split(",")))
+    for job in arguments.only.split(","):
+        path = arguments.folder / FILES[job.partition("-")[2]]
+        engines = [e for e in ENGINES[job] if not wanted or e in wanted]
+        runs: dict[str, list[list[float]]] = {engine: [] for engine in engines}
+        missing: dict[str, str] = {}
+        for _ in range(arguments.rounds):
+            for engine in engines:
+                if engine in missing:
+                    continue
+                values, why = measure(job, engine, path)
+                if values is None:
+                    missing[engine] = why
+                else:
+                    runs[engine].append(values)
+        print(f"\n### {job}: {path.name}, {path.stat().st_size / 1e6:.0f} MB\n")
+        print("| engine | wall, s | CPU, s | peak, MB | x wall | x CPU |\n|---|---|---|---|---|---|")
+        base = (
+            [statistics.median(column) for column in zip(*runs["meshnb"], strict=True)] if runs.get("meshnb") else None
+        )
+        for engine, values in runs.items():
+            if not values:
+                print(f"| {engine} | not run: {missing.get(engine, '')[:80]} | | | | |")
+                continue
+            wall, cpu, _, _ = (statistics.median(column) for column in zip(*values, strict=True))
+            ratio = f"{wall / base[0]:.2f} | {cpu / base[1]:.2f}" if base else "|"
+            print(f"| {engine} | {wall:.2f} | {cpu:.2f} | {max(v[2] for v in values):.0f} | {ratio} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

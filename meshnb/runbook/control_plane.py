@@ -60,6 +60,23 @@ class ControlPlaneViews(ControlPlaneTables):
         shown = frame[["signal", "what", "verdict", "peak", "unit", "statement"]]
         return table(shown, title=f"{signal or 'Golden signals'}: {bad} above a threshold", limit=40)
 
+    def missing_series(self) -> Table:
+        """Recorded queries that brought nothing back, with what they would have measured.
+
+        Returns:
+            A table; `.df` has name, meaning, query and why (the error, or that no such series was there).
+        """
+        from meshnb.tuning.catalogue import queries
+        from meshnb.views.tables import table
+
+        frame = self.recorded_queries()
+        empty = frame[(frame["samples"].fillna(0) == 0)].reset_index(drop=True)
+        known = queries()
+        meaning = [known[name].meaning if name in known else "" for name in empty["name"]]
+        shown = empty.assign(meaning=meaning, why=empty["error"].fillna("no such series in the window"))
+        title = f"{len(frame)} queries recorded, {len(empty)} of them without a sample"
+        return table(shown[["name", "meaning", "why", "query"]], title=title, limit=60)
+
     def signal_chart(self, name: str, *, window: str | Window = "") -> Chart:
         """A signal over time.
 

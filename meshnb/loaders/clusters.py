@@ -160,6 +160,14 @@ read_cluster = Reader(Cluster)
 _read_http = Reader(HttpOptions)
 _TYPES = ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST")
 _NO_THRESHOLDS = Thresholds()
+_NO_OUTLIER: dict[str, Any] = {
+    "outlier_detection": False,
+    "outlier_consecutive_5xx": None,
+    "outlier_consecutive_gateway_failure": None,
+    "outlier_interval_ms": None,
+    "outlier_base_ejection_ms": None,
+    "outlier_max_ejection_percent": None,
+}
 
 
 def cluster_row(resource: Resource) -> dict[str, Any]:
@@ -255,7 +263,7 @@ def _limits(cluster: Cluster) -> dict[str, Any]:
 
 def _outlier(outlier: OutlierDetection | None) -> dict[str, Any]:
     if outlier is None:
-        return {"outlier_detection": False}
+        return _NO_OUTLIER
     return {
         "outlier_detection": True,
         "outlier_consecutive_5xx": outlier.consecutive_5xx,

@@ -12,9 +12,9 @@ import msgspec
 from meshnb.errors import FormatError
 from meshnb.loaders.bootstrap import bootstrap_row, proxy_name
 from meshnb.loaders.clusters import cluster_row
-from meshnb.loaders.documents import Source, hint_for, offset_of, read_document, unreadable, what_is
+from meshnb.loaders.documents import Source, collector_paused, hint_for, offset_of, read_document, unreadable, what_is
 from meshnb.loaders.ecds import ecds_row
-from meshnb.loaders.endpoints import endpoint_columns
+from meshnb.loaders.endpoints import COLUMNS, endpoint_rows
 from meshnb.loaders.listeners import listener_rows
 from meshnb.loaders.proto import Message
 from meshnb.loaders.routes import route_rows
@@ -80,6 +80,7 @@ class ConfigDump:
         self.name = name
         self.notes: list[str] = []
         """What a reader must know: sections that occur twice or that are not read."""
+        self._sections: dict[int, Section] = {}
         self._raw = self._split()
         self._used: dict[str, list[msgspec.Raw]] = self._by_kind()
         self.proxy = proxy or self._own_name()
@@ -172,13 +173,13 @@ class ConfigDump:
         Raises:
             FormatError: a load assignment cannot be read; names it and the byte.
         """
-        columns: dict[str, list[Any]] = {"cluster": []}
-        for part in self._each("endpoints", lambda resource: (endpoint_columns((resource,)),)):
-            for column, values in part.items():
-                columns.setdefault(column, []).extend(values)
-        if not columns["cluster"]:
-            return ENDPOINTS.empty()
-        return ENDPOINTS.build({"proxy": [self.proxy or None] * len(columns["cluster"]), **columns})
+        with collector_paused():
+            made = (self._guard("endpoints", one, endpoint_rows) for one in self.resources("endpoints"))
+            rows = [row for part in made for row in part]
+            if not rows:
+                return ENDPOINTS.empty()
+            columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+            return ENDPOINTS.build({"proxy": [self.proxy or None] * len(rows), **columns})
 
     @returns(SECRETS)
     def secrets(self, *, at: datetime | None = None) -> pd.DataFrame:
@@ -291,12 +292,14 @@ class ConfigDump:
         return found
 
     def _section(self, kind: str, raw: msgspec.Raw) -> Section:
-        if kind not in KINDS.values():
-            return Section(type=kind)
-        try:
-            return read_section(raw)
-        except BROKEN as error:
-            raise self._error(error, raw, f"section {kind}") from error
+        found = self._sections.get(id(raw))
+        if found is None:
+            try:
+                found = read_section(raw) if kind in KINDS.values() else Section(type=kind)
+            except BROKEN as error:
+                raise self._error(error, raw, f"section {kind}") from error
+            self._sections[id(raw)] = found
+        return found
 
     def _own_name(self) -> str:
         raws = self._used.get("bootstrap", ())
@@ -315,9 +318,14 @@ class ConfigDump:
     def _error(self, error: Exception, raw: msgspec.Raw, what: str) -> FormatError:
         return unreadable(error, self.data, file=self.name, base=offset_of(raw, self.data), what=what)
 
+    @collector_paused()
     def _table(self, frame: Frame, rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
         rows = list(rows)
-        proxy = self.proxy or None
-        for row in rows:
-            row["proxy"] = proxy
-        return frame.rows(rows)
+        if not rows:
+            return frame.empty()
+        names = tuple(rows[0])
+        if all(tuple(row) == names for row in rows):
+            columns: dict[str, Any] = dict(zip(names, zip(*(row.values() for row in rows), strict=True), strict=True))
+        else:
+            columns = {name: [row.get(name) for row in rows] for name in frame.column_names}
+        return frame.build({**columns, "proxy": [self.proxy or None] * len(rows)})

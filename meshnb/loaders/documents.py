@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +151,15 @@ def offset_of(part: msgspec.Raw, whole: bytes) -> int:
 
     offset: int = pa.py_buffer(part).address - pa.py_buffer(whole).address
     return offset if 0 <= offset <= len(whole) else 0
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector: a table is built from many objects in no cycles, and looking for them is slow."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()

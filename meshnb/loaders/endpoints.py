@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from meshnb.loaders.proto import AdditionalAddress, Address, Locality, Message, Metadata, Reader
+from meshnb.loaders.proto import AdditionalAddress, Address, Locality, Message, Metadata, Reader, host_port
 from meshnb.loaders.sections import Resource
-from meshnb.model.tables.envoy import ENDPOINTS
+from meshnb.model.tables.envoy import ENDPOINTS, STATUS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,69 +51,68 @@ class ClusterLoadAssignment(Message):
 
 read_assignment = Reader(ClusterLoadAssignment)
 _NO_ADDRESS = Address()
+_NO_ENDPOINT = Endpoint()
 _NO_WORKLOAD = (None, None, None, None, None)
 
-_OWN = (
-    "address", "port", "endpoint", "additional_addresses", "hostname", "health_status", "weight", "priority",
+COLUMNS = (
+    "cluster", "address", "port", "endpoint", "additional_addresses", "hostname", "health_status", "weight", "priority",
     "locality", "locality_weight", "workload", "workload_namespace", "canonical_service", "canonical_revision",
-    "workload_cluster", "tls_mode",
+    "workload_cluster", "tls_mode", "source", *(column.name for column in STATUS),
 )  # fmt: skip
+"""Columns of `meshnb.model.tables.envoy.ENDPOINTS` in the order of the rows of `endpoint_rows`."""
 
 
-def endpoint_columns(resources: Iterable[Resource]) -> dict[str, list[Any]]:
-    """The columns of all endpoints, see `meshnb.model.tables.envoy.ENDPOINTS`.
-
-    There may be 100,000 of them, so values go straight into columns.
+def endpoint_rows(resource: Resource) -> list[tuple[Any, ...]]:
+    """The rows of one load assignment, as tuples of `COLUMNS`: a dump may have 100,000 of them.
 
     Raises:
         msgspec.MsgspecError, ValueError: not a load assignment.
     """
-    shared: dict[str, list[Any]] = {}
-    rows: list[tuple[Any, ...]] = []
-    cluster_names: list[str] = []
-    for resource in resources:
-        assignment = read_assignment(resource.raw) if resource.size else ClusterLoadAssignment()
-        before = len(rows)
-        for group in assignment.endpoints:
-            _add_group(rows, group)
-        count = len(rows) - before
-        cluster_names += [assignment.cluster_name or resource.name] * count
-        for name, value in resource.status.items():
-            shared.setdefault(name, []).extend([value] * count)
-    columns: dict[str, list[Any]] = {"cluster": cluster_names}
-    transposed = zip(*rows, strict=True) if rows else ([] for _ in _OWN)
-    columns |= {name: list(values) for name, values in zip(_OWN, transposed, strict=True)}
-    columns["source"] = ["eds"] * len(rows)
-    return columns | shared
-
-
-def _add_group(rows: list[tuple[Any, ...]], group: LocalityLbEndpoints) -> None:
-    locality = str(group.locality) if group.locality is not None else ""
-    for one in group.lb_endpoints:
-        endpoint = one.endpoint
-        address = (endpoint.address if endpoint is not None else None) or _NO_ADDRESS
-        health = one.health_status
-        filters = one.metadata.filter_metadata if one.metadata is not None else None
-        istio = filters.istio if filters is not None else None
-        match = filters.socket_match if filters is not None else None
-        rows.append(
-            (
-                address.host,
-                address.port,
-                str(address),
-                [str(more.address or _NO_ADDRESS) for more in endpoint.additional_addresses]
-                if endpoint is not None and endpoint.additional_addresses
-                else None,
-                (endpoint.hostname if endpoint is not None else "") or None,
-                health if isinstance(health, str) else health_name(health),
-                one.load_balancing_weight,
-                group.priority,
-                locality or None,
-                group.load_balancing_weight or None,
-                *(workload(istio.workload) if istio is not None else _NO_WORKLOAD),
-                match.tls_mode if match is not None and isinstance(match.tls_mode, str) else None,
-            )
+    assignment = read_assignment(resource.raw) if resource.size else ClusterLoadAssignment()
+    cluster = assignment.cluster_name or resource.name
+    status = ("eds", *resource.status.values())
+    rows = []
+    for group in assignment.endpoints:
+        shared = (
+            group.priority,
+            (str(group.locality) if group.locality is not None else "") or None,
+            group.load_balancing_weight or None,
         )
+        for one in group.lb_endpoints:
+            endpoint = one.endpoint if one.endpoint is not None else _NO_ENDPOINT
+            health = one.health_status
+            rows.append(
+                (
+                    cluster,
+                    *_address(endpoint),
+                    endpoint.hostname or None,
+                    health if isinstance(health, str) else health_name(health),
+                    one.load_balancing_weight,
+                    *shared,
+                    *_metadata(one.metadata),
+                    *status,
+                )
+            )
+    return rows
+
+
+def _address(endpoint: Endpoint) -> tuple[Any, ...]:
+    address = endpoint.address if endpoint.address is not None else _NO_ADDRESS
+    more = endpoint.additional_addresses
+    others = [str(one.address or _NO_ADDRESS) for one in more] if more else None
+    socket = address.socket_address
+    if socket is None:
+        return address.host, 0, str(address), others
+    return socket.address, socket.port_value, host_port(socket.address, socket.port_value), others
+
+
+def _metadata(metadata: Metadata | None) -> tuple[Any, ...]:
+    filters = metadata.filter_metadata if metadata is not None else None
+    if filters is None:
+        return (*_NO_WORKLOAD, None)
+    found = filters.istio.workload if filters.istio is not None else None
+    mode = filters.socket_match.tls_mode if filters.socket_match is not None else None
+    return (*(workload(found) if isinstance(found, str) else _NO_WORKLOAD), mode if isinstance(mode, str) else None)
 
 
 def health_name(number: int) -> str:
@@ -121,15 +120,14 @@ def health_name(number: int) -> str:
     return HEALTH[number] if 0 <= number < len(HEALTH) else str(number)
 
 
-def workload(text: object) -> tuple[str | None, ...]:
+@lru_cache(maxsize=65536)
+def workload(text: str) -> tuple[str | None, ...]:
     """Workload, namespace, canonical service, canonical revision and cluster from Istio's `a;b;c;d;e`.
 
     Example:
         >>> workload("catalog;istioinaction;catalog;v1;Kubernetes")
         ('catalog', 'istioinaction', 'catalog', 'v1', 'Kubernetes')
     """
-    if not isinstance(text, str) or not text:
-        return _NO_WORKLOAD
     parts: list[str | None] = [part or None for part in text.split(";")]
     return tuple((parts + [None] * 5)[:5])
 

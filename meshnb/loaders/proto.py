@@ -7,6 +7,7 @@ Envoy prints `snake_case` keys, istiod and other proto3 printers `camelCase`. Fi
 from __future__ import annotations
 
 import functools
+import operator
 import re
 import typing
 from typing import Any, Generic, TypeVar, get_args, get_origin
@@ -42,6 +43,8 @@ class Reader(Generic[T]):
         # a camelCase key of the top level, met while reading snake_case, tells that the style is the other one
         multiword = [one for one in msgspec.structs.fields(message) if camel(one.encode_name) != one.encode_name]
         self._marks = tuple(f"camel_{one.name}" for one in multiword)
+        self._marked = operator.attrgetter(*self._marks) if len(self._marks) > 1 else None
+        self._unmarked = (EMPTY,) * len(self._marks)
         self._telling = tuple((one.name, one.default) for one in multiword)
         fields = [
             (mark, msgspec.Raw, msgspec.field(name=camel(one.encode_name), default=EMPTY))
@@ -63,9 +66,11 @@ class Reader(Generic[T]):
             msgspec.MsgspecError, ValueError, RecursionError: it is not one.
         """
         value: T = self._snake.decode(raw)
-        for mark in self._marks:
-            if getattr(value, mark) is not EMPTY:
+        if self._marked is not None:
+            if self._marked(value) != self._unmarked:
                 return typing.cast(T, _build(self.message, raw))
+        elif self._marks and getattr(value, self._marks[0]) is not EMPTY:
+            return typing.cast(T, _build(self.message, raw))
         for name, default in self._telling:
             found = getattr(value, name)
             if found is not default and found != []:
@@ -135,7 +140,8 @@ def texts(raws: list[msgspec.Raw]) -> str | None:
     return "[" + ",".join(text(raw) or "null" for raw in raws) + "]"
 
 
-def ms(duration: str | float | None) -> float | None:
+@functools.lru_cache(maxsize=4096)
+def ms(duration: str | None) -> float | None:
     """A proto3 duration (`0.250s`) in milliseconds.
 
     Raises:
@@ -143,12 +149,12 @@ def ms(duration: str | float | None) -> float | None:
     """
     if duration is None or duration == "":
         return None
-    if isinstance(duration, str) and duration.endswith("s"):
+    if duration.endswith("s"):
         try:
             return round(float(duration[:-1]) * 1000, 6)
         except ValueError:
             pass
-    raise ValueError(f"{str(duration)[:40]!r} is not a duration")
+    raise ValueError(f"{duration[:40]!r} is not a duration")
 
 
 class SocketAddress(Message):

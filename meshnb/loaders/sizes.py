@@ -68,8 +68,8 @@ def _resources(kind: str, raw: msgspec.Raw, section: Section, data: bytes) -> It
 def _row(kind: str, raw: msgspec.Raw, data: bytes, *, name: str, **more: Any) -> dict[str, Any]:
     named = _read_name.maybe(raw) if kind not in ("bootstrap", "scoped_routes") else None
     own = (named.name or named.cluster_name) if named is not None else ""
-    size, lines = _extent(raw, data)
-    return {"section": kind, "part": "resource", "resource": own or name, "bytes": size, "lines": lines, **more}
+    size, breaks = _extent(raw, data)
+    return {"section": kind, "part": "resource", "resource": own or name, "bytes": size, "lines": breaks, **more}
 
 
 def _extent(raw: msgspec.Raw, data: bytes) -> Extent:

@@ -6,7 +6,7 @@ Laid out once, drawn twice: by plotly where a front end has it, as SVG in print 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -15,10 +15,11 @@ from meshnb.views.charts import PLOTLY_MEDIA
 from meshnb.views.plot import GRID, INK
 from meshnb.views.style import page
 
-WIDTH, _COLUMN, _BOX, _HIGH, _ROW, _TOP = 980, 140, 120, 46, 62, 40
+WIDTH, _COLUMN, _BOX, _HIGH, _ROW, _TOP = 980, 140, 126, 46, 62, 40
 _STAGES = ("request", "listener", "filter chain", "virtual host", "route", "cluster", "end")
 _TONES = {"ok": "#2f9167", "redirect": "#3d7fc1", "error": "#cc4b57", "unknown": "#c9781c", "": INK}
 _MOST_ENDS = 5
+_RIGHT = "middle right"
 
 
 @dataclass(slots=True)
@@ -247,48 +248,61 @@ def _svg(found: Drawing, *, title: str) -> str:
 
 
 def _figure(found: Drawing) -> Any:
+    """Everything as traces: text takes the colour of the page, boxes keep theirs."""
     import plotly.graph_objects as go
 
-    figure = go.Figure()
-    for (start, end), share in found.links.items():
-        a, b = found.boxes[start], found.boxes[end]
-        figure.add_trace(_curve(a, b, share))
     boxes = list(found.boxes.values())
-    figure.add_trace(
-        go.Scatter(
-            x=[box.x + _BOX / 2 for box in boxes],
-            y=[box.y + _HIGH / 2 for box in boxes],
-            mode="markers",
-            marker={"size": 44, "opacity": 0},
-            text=[f"{_STAGES[box.column]}: {box.full}<br>{box.detail}" for box in boxes],
-            hoverinfo="text",
-            showlegend=False,
-        )
-    )
-    for box in boxes:
-        color = _TONES[box.tone]
-        figure.add_shape(
-            type="rect", x0=box.x, x1=box.x + _BOX, y0=box.y, y1=box.y + _HIGH, layer="above",
-            line={"color": color, "width": 1.2}, fillcolor=_pale(color),
-        )  # fmt: skip
-        title, detail = escape(short(box.title, 16), quote=False), escape(cut(box.detail, 21), quote=False)
-        text = f"{title}<br><span style='font-size:9px'>{detail}</span>"
-        figure.add_annotation(
-            x=box.x + 6, y=box.y + _HIGH / 2, text=text, showarrow=False, xanchor="left", align="left",
-            font={"size": 11, "color": INK},
-        )  # fmt: skip
-    for column in sorted({box.column for box in boxes}):
-        figure.add_annotation(
-            x=4 + column * _COLUMN + _BOX / 2, y=18, text=_STAGES[column], showarrow=False,
-            font={"size": 11, "color": INK},
-        )  # fmt: skip
+    traces = [_curve(found.boxes[start], found.boxes[end], share) for (start, end), share in found.links.items()]
+    for tone in sorted({box.tone for box in boxes}):
+        traces.append(_boxes([box for box in boxes if box.tone == tone], _TONES[tone]))
+    columns = sorted({box.column for box in boxes})
+    heads = [(4 + column * _COLUMN + _BOX / 2, 18, _STAGES[column]) for column in columns]
+    traces.append(_words(heads, "middle center", 11))
+    traces.append(_words([(b.x + 3, b.y + 16, escape(short(b.title, 16), quote=False)) for b in boxes], _RIGHT, 11))
+    traces.append(_words([(b.x + 3, b.y + 33, escape(cut(b.detail, 21), quote=False)) for b in boxes], _RIGHT, 9))
+    traces.append(_hover(boxes))
     hidden = {"visible": False, "fixedrange": True}
-    figure.update_layout(
-        width=None, height=max(found.height, 120), margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode=False,
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", hoverlabel={"align": "left"},
-        xaxis={**hidden, "range": [0, WIDTH]}, yaxis={**hidden, "range": [found.height, 0]},
-    )  # fmt: skip
-    return figure
+    layout = {
+        "height": max(found.height, 120), "margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "dragmode": False,
+        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"color": INK},
+        "hoverlabel": {"align": "left"}, "showlegend": False,
+        "xaxis": {**hidden, "range": [-2, WIDTH]}, "yaxis": {**hidden, "range": [found.height, 0]},
+    }  # fmt: skip
+    return go.Figure(traces, layout)
+
+
+def _boxes(boxes: list[Box], color: str) -> Any:
+    import plotly.graph_objects as go
+
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for box in boxes:
+        left, right, top, bottom = box.x, box.x + _BOX, box.y, box.y + _HIGH
+        xs += [left, right, right, left, left, None]
+        ys += [top, top, bottom, bottom, top, None]
+    line = {"color": color, "width": 1.2}
+    return go.Scatter(x=xs, y=ys, mode="lines", line=line, fill="toself", fillcolor=_pale(color), hoverinfo="skip")
+
+
+def _words(words: Sequence[tuple[float, float, str]], position: str, size: int) -> Any:
+    import plotly.graph_objects as go
+
+    xs, ys, texts = zip(*words, strict=True) if words else ((), (), ())
+    font = {"size": size}
+    return go.Scatter(x=xs, y=ys, text=texts, mode="text", textposition=position, textfont=font, hoverinfo="skip")
+
+
+def _hover(boxes: list[Box]) -> Any:
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        x=[box.x + _BOX / 2 for box in boxes],
+        y=[box.y + _HIGH / 2 for box in boxes],
+        mode="markers",
+        marker={"size": 44, "opacity": 0},
+        text=[f"{_STAGES[box.column]}: {escape(box.full, quote=False)}<br>{escape(box.detail)}" for box in boxes],
+        hoverinfo="text",
+    )
 
 
 def _curve(a: Box, b: Box, share: float | None) -> Any:
@@ -303,9 +317,7 @@ def _curve(a: Box, b: Box, share: float | None) -> Any:
     xs = [ax, (ax + bend) / 2, bend, (bend + bx) / 2, bx]
     ys = [ay + (by - ay) * part for part in (0, 0.16, 0.5, 0.84, 1)]
     what = "share not known" if share is None else f"{share:.1%} of the requests"
-    return go.Scatter(
-        x=xs, y=ys, mode="lines", line=line, opacity=0.45, hoverinfo="text", text=[what] * len(xs), showlegend=False
-    )
+    return go.Scatter(x=xs, y=ys, mode="lines", line=line, opacity=0.45, hoverinfo="text", text=[what] * len(xs))
 
 
 def _pale(color: str) -> str:

@@ -6,10 +6,10 @@ innocent if the sidecar's row of the same request says that the application refu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from meshnb.checks.causes_rows import UNKNOWN, row_causes
-from meshnb.checks.requests import inbound
 from meshnb.envoy.names import ClusterName
 from meshnb.model.frame import returns
 from meshnb.model.tables.logs import FAILED_REQUESTS
@@ -50,12 +50,16 @@ def failed_requests(
         failed somewhere and were saved by a retry.
     """
     log = access_log.reset_index(drop=True)
-    log = log.assign(said=row_causes(log, slow_ms=slow_ms), server=inbound(log))
-    http = log[log.method.notna() | log.request_id.notna()]
-    key = http.request_id.fillna("#" + http.file + ":" + http.line.astype("string[pyarrow]"))
-    http = http.assign(key=key)
-    total = int(http.key.nunique())
-    troubled = http[http.key.isin(set(http.key[http.said.notna()]))]
+    server = log.upstream_cluster.str.startswith("inbound|").fillna(False).astype(bool)
+    log = log.assign(said=row_causes(log, slow_ms=slow_ms), server=server)
+    # masks over one column each: a copy of all rows would double the memory
+    http, wrong = log.method.notna() | log.request_id.notna(), log.said.notna()
+    nameless = http & log.request_id.isna()
+    total = int(log.request_id.nunique()) + int(nameless.sum())
+    ids = log.request_id[http & wrong].dropna().unique()
+    troubled = log[http & (log.request_id.isin(ids) | (nameless & wrong))]
+    own = [f"#{file}:{line}" for file, line in zip(troubled.file, troubled.line, strict=True)]
+    troubled = troubled.assign(key=troubled.request_id.where(troubled.request_id.notna(), own))
     # the caller's side comes first: it began earlier, lasted longer, and is not the server's
     troubled = troubled.sort_values(
         ["key", "start_time", "server", "duration_ms"], ascending=[True, True, True, False], kind="stable"
@@ -88,9 +92,8 @@ def _called(troubled: pd.DataFrame, deciding: pd.DataFrame) -> pd.DataFrame:
     callers = troubled.assign(place=range(len(troubled)))
     callers = callers[~callers.server & callers.key.isin(limit)]
     before = [at <= limit[key] for at, key in zip(callers.place, callers.key, strict=True)]
-    callers = (
-        callers.loc[pd.Series(before, callers.index, dtype=bool)].drop_duplicates("key", keep="last").set_index("key")
-    )
+    callers = callers.loc[pd.Series(before, callers.index, dtype=bool)]
+    callers = callers.drop_duplicates("key", keep="last").set_index("key")
     return callers.drop(columns="place").reindex(deciding.index)
 
 
@@ -158,6 +161,13 @@ def _set(table: pd.DataFrame, which: object, cause: str, confidence: float, why:
     table.loc[which, ["cause", "confidence", "why"]] = [cause, confidence, why]
 
 
+def _set_each(table: pd.DataFrame, verdicts: Mapping[object, tuple[str, float, str]]) -> None:
+    """Many verdicts at once; one by one costs a hundred times as much."""
+    keys = list(verdicts)
+    for i, column in enumerate(("cause", "confidence", "why")):
+        table.loc[keys, column] = [verdict[i] for verdict in verdicts.values()]
+
+
 def _closed_connections(table: pd.DataFrame, log: pd.DataFrame, deciding: pd.DataFrame) -> None:
     """`UC`: plaintext to a port that demands mTLS, a kept-alive connection that closed, or an application that hung up.
 
@@ -170,25 +180,27 @@ def _closed_connections(table: pd.DataFrame, log: pd.DataFrame, deciding: pd.Dat
     refused = log[log.response_code_details == "filter_chain_not_found"]
     turned_away = set(refused.downstream_remote_address.dropna())
     hosts = set(refused.downstream_local_address.dropna())
-    good = log[log.said.isna() & log.upstream_local_address.notna()]
+    good = log[log.said.isna() & log.upstream_local_address.isin(closed.upstream_local_address.dropna().unique())]
     first_use: dict[tuple[str, str], object] = {}
     for connection, time in zip(_connections(good), good.start_time, strict=True):
         first_use[connection] = min(time, first_use.get(connection, time))
     always = _always_closed(table, log)
-    for key, connection, row in zip(closed.index, _connections(closed), closed.itertuples(), strict=True):
+    columns = ["upstream_local_address", "upstream_host", "server", "start_time", "upstream_cluster"]
+    verdicts: dict[object, tuple[str, float, str]] = {}
+    for key, connection, row in zip(closed.index, _connections(closed), closed[columns].itertuples(), strict=True):
         if row.upstream_local_address in turned_away:
-            _set(table, key, "plaintext_to_strict", 0.97, "the server's listener turned this very connection away")
+            verdicts[key] = ("plaintext_to_strict", 0.97, "the server's listener turned this very connection away")
         elif row.upstream_host in hosts and not row.server:
-            _set(table, key, "plaintext_to_strict", 0.9, "the server's listener turned connections away meanwhile")
+            verdicts[key] = ("plaintext_to_strict", 0.9, "the server's listener turned connections away meanwhile")
         elif connection in first_use and first_use[connection] < row.start_time:
-            _set(table, key, "keepalive_race", 0.9, "the connection had carried a request before; it closed on reuse")
+            verdicts[key] = ("keepalive_race", 0.9, "the connection had carried a request before; it closed on reuse")
         elif row.server:
-            _set(table, key, "connection_closed", 0.9, "the application closed a fresh connection without an answer")
+            verdicts[key] = ("connection_closed", 0.9, "the application closed a fresh connection without an answer")
         elif row.upstream_cluster in always:
-            _set(table, key, UNKNOWN, 0.3, "every connection is closed at once; the server's own log is missing")
+            verdicts[key] = (UNKNOWN, 0.3, "every connection is closed at once; the server's own log is missing")
         else:
-            _set(table, key, "connection_closed", 0.6, "closed without an answer; the server's own log is missing")
-
+            verdicts[key] = ("connection_closed", 0.6, "closed without an answer; the server's own log is missing")
+    _set_each(table, verdicts)
     # an application that hangs up on a request does so on used connections too; a race never hits fresh ones
     hung_up = table[(table.cause == "connection_closed") & (table.confidence >= 0.9)]
     where = set(zip(hung_up.upstream_host, hung_up.path, strict=True))
@@ -227,8 +239,7 @@ def _connections(rows: pd.DataFrame) -> list[tuple[str, str]]:
 def _always_closed(table: pd.DataFrame, log: pd.DataFrame) -> set[str]:
     """Clusters of which no request ever succeeded."""
     bad = set(table.upstream_cluster[table.cause == "connection_closed"].dropna())
-    good = set(log.upstream_cluster[log.said.isna()].dropna())
-    return bad - good
+    return bad - set(log.upstream_cluster[log.said.isna()].dropna().unique())
 
 
 def _silent_connections(table: pd.DataFrame, deciding: pd.DataFrame) -> None:
@@ -290,7 +301,7 @@ def _no_routes(table: pd.DataFrame, log: pd.DataFrame, routes: pd.DataFrame | No
     missing = table.cause == "no_route"
     if not missing.any():
         return
-    served = set(log.authority[log.upstream_cluster.notna() & ~log.server].map(_bare, na_action="ignore").dropna())
+    served = {_bare(a) for a in log.authority[log.upstream_cluster.notna() & ~log.server].dropna().unique()}
     if routes is not None:
         served |= {_bare(d) for domains in routes.domains.dropna() for d in domains if d != "*"}
     for authority in table.authority[missing].dropna().unique():
@@ -313,10 +324,12 @@ def _late_answers(table: pd.DataFrame, log: pd.DataFrame, outer: pd.DataFrame) -
     answered = log.duration_ms[log.said.isna() & ~log.server]
     usual = float(answered.quantile(0.95)) if len(answered) else None
     caller = outer.requested_server_name.fillna("").str.startswith("outbound_") & outer.server
-    for key, duration in zip(gone.index, gone.duration_ms, strict=True):
-        if caller[key]:
-            _set(table, key, UNKNOWN, 0.3, "the caller is a proxy whose log is missing: it left, and only it knows why")
+    verdicts: dict[object, tuple[str, float, str]] = {}
+    for key, duration, proxy in zip(gone.index, gone.duration_ms, caller.reindex(gone.index), strict=True):
+        if proxy:
+            verdicts[key] = (UNKNOWN, 0.3, "its caller is a proxy whose log is missing: it left, and only it knows why")
             continue
         slow = usual is not None and duration is not None and duration > 3 * max(usual, 10.0)
         why = f"it left after {duration} ms" + (f"; 95 % of answers take at most {usual:.0f} ms" if slow else "")
-        table.loc[key, ["confidence", "why"]] = [0.9, why]
+        verdicts[key] = ("client_gave_up", 0.9, why)
+    _set_each(table, verdicts)

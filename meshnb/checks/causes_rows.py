@@ -7,7 +7,7 @@ row knows: 1 a cause of its own, 2 the other side ended it, 3 the upstream answe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meshnb.envoy.details import Transport, parse_details, transport_kind
 
@@ -170,20 +170,30 @@ def _connection(details_text: str | None, transport_text: str | None) -> RowCaus
 SIGNATURE = ["response_code", "flags", "response_code_details", "upstream_transport_failure_reason"]
 
 
-def row_causes(log: pd.DataFrame, *, slow_ms: float) -> list[RowCause | None]:
+def row_causes(log: pd.DataFrame, *, slow_ms: float) -> Any:
     """What each row says; the rule runs once per distinct combination of code, flags, details and reason.
 
     Args:
         log: rows of an access log.
         slow_ms: what takes longer is slow.
+
+    Returns:
+        An array of `RowCause`, `None` where nothing was wrong.
     """
+    import numpy as np
+
     slow = (log.duration_ms >= slow_ms).fillna(False)
-    columns = [log[column].astype(object).where(log[column].notna(), None) for column in SIGNATURE]
+    # a row without flags, below 400 and in time has nothing to say; most are so
+    suspect = (log.response_code >= 400).fillna(False) | (log.response_code == 0).fillna(False)
+    suspect |= log["flags"].notna() | slow
+    places = np.flatnonzero(suspect.to_numpy(dtype=bool))
+    rows = log.iloc[places]
+    columns = [rows[column].astype(object).where(rows[column].notna(), None) for column in SIGNATURE]
     known: dict[tuple[object, ...], RowCause | None] = {}
-    result = []
-    for signature in zip(*columns, slow, strict=True):
+    result = np.full(len(log), None, dtype=object)
+    for place, signature in zip(places, zip(*columns, slow.iloc[places], strict=True), strict=True):
         if signature not in known:
             code, flags, details, transport, late = signature
             known[signature] = row_cause(code, flags, details, transport, bool(late))
-        result.append(known[signature])
+        result[place] = known[signature]
     return result

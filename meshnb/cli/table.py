@@ -65,8 +65,8 @@ def register(commands: Any) -> None:
     )
     filters = parser.add_argument_group("filters")
     for name in _COLUMNS:
-        flag = f"--{name.replace('_', '-')}"
-        filters.add_argument(flag, type=int if name == "port" else str, metavar=name.upper())
+        flags = list(dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}")))
+        filters.add_argument(*flags, type=int if name == "port" else str, metavar=name.upper())
     parser.set_defaults(run=run)
 
 

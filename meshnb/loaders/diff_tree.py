@@ -183,8 +183,13 @@ Known = Callable[[Any], list[str]]
 def _shares(field: str) -> Known:
     if field == "virtualHosts":
         # no domain stands in two virtual hosts of a configuration
-        return lambda value: [str(one) for one in value.get("domains", [])] if isinstance(value, dict) else []
+        return lambda value: _domains(value)
     return lambda value: [name] if isinstance(value, dict) and (name := label(value, field)) else []
+
+
+def _domains(host: Any) -> list[str]:
+    domains = host.get("domains") if isinstance(host, dict) else None
+    return [str(one) for one in domains] if isinstance(domains, list) else []
 
 
 def _route_key(value: Any) -> list[str]:
@@ -233,7 +238,7 @@ def _paired(a: list[Any], b: list[Any], known: Known) -> tuple[list[tuple[Any, A
 
 def _shown(value: Any, field: str) -> str:
     if field == "virtualHosts" and isinstance(value, dict):
-        return _short(str(value.get("name") or ",".join(map(str, value.get("domains", [])))))
+        return _short(str(value.get("name") or ",".join(_domains(value))))
     return _short(label(value, field) or canonical(value))
 
 

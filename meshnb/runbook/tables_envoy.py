@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
+from meshnb.errors import FormatError, NotFound
 from meshnb.loaders.clusters_admin import read_clusters_admin
 from meshnb.loaders.config_dump import ConfigDump, read_config_dump
 from meshnb.loaders.endpoints import join_endpoints
+from meshnb.loaders.fleet import read_config_dumps
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
 from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
@@ -16,6 +18,12 @@ from meshnb.runbook.base import MeshBase, Needs
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+FLEET_BYTES = 100_000_000
+"""Config dumps of more than this together are read by several processes."""
+
+_AT_ONCE = ("listeners", "routes", "clusters", "endpoints")
 
 
 class EnvoyTables(MeshBase):
@@ -55,8 +63,6 @@ class EnvoyTables(MeshBase):
         Raises:
             NotFound: none was captured of it.
         """
-        from meshnb.errors import NotFound
-
         documents = self.documents(table, proxy=proxy)
         if not documents:
             known = sorted({d.proxy for d in self.documents(table)})
@@ -185,7 +191,25 @@ class EnvoyTables(MeshBase):
     def _of_dump(
         self, table: str, frame: Frame, make: Callable[[ConfigDump], pd.DataFrame], proxy: str
     ) -> pd.DataFrame:
+        if table in _AT_ONCE and not proxy and (table, "") not in self._made:
+            self._read_at_once(table)
         return self.each_document(table, frame, lambda document, data: make(self._dump(document, data)), proxy=proxy)
+
+    def _read_at_once(self, table: str) -> None:
+        """Make the four large tables of a large fleet together, on all cores."""
+        documents = {document.proxy: document for document in self.documents(table)}
+        if len(documents) < 2 or sum(document.bytes for document in documents.values()) < FLEET_BYTES:
+            return
+        try:
+            paths = {proxy: self.snapshot.path(document) for proxy, document in documents.items()}
+        except FormatError:
+            return  # one is not there: each_document says which
+        dumps = read_config_dumps(paths, tables=_AT_ONCE)
+        for proxy, document in documents.items():
+            if reason := dumps.unreadable.get(str(paths[proxy])):
+                self._unreadable[document.path] = reason
+        for name in _AT_ONCE:
+            self._made[name, ""] = dumps[name]
 
 
 def keep(df: pd.DataFrame, **wanted: str | int | None) -> pd.DataFrame:

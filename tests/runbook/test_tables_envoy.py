@@ -84,3 +84,22 @@ def test_days_left_are_those_of_the_capture(mesh):
     assert ((captured.days_left - later.days_left).round(6) == 1).all()
     assert list(captured.columns) == list(later.columns)
     assert captured.dtypes.equals(later.dtypes)
+
+
+def test_a_large_fleet_is_read_by_several_processes(tmp_path, monkeypatch):
+    from meshnb.runbook import tables_envoy
+
+    with SnapshotWriter(tmp_path / "fleet", source="test", cluster="test") as writer:
+        for proxy, name in ((GATEWAY, "gateway"), ("odd-0.shop", "odd")):
+            data = (DATA / f"{name}-config_dump.json").read_bytes()
+            writer.add(f"envoy/{proxy}/config_dump.json", "config_dump", data, proxy=proxy)
+        writer.add("envoy/cut.shop/config_dump.json", "config_dump", b'{"configs": [', proxy="cut.shop")
+    one, several = meshnb.open(tmp_path / "fleet"), meshnb.open(tmp_path / "fleet")
+    expected = {name: one.table(name) for name in ("clusters", "routes", "listeners", "endpoints")}
+    monkeypatch.setattr(tables_envoy, "FLEET_BYTES", 0)
+    made = {name: several.table(name) for name in expected}
+    for name, frame in expected.items():
+        assert made[name].equals(frame), name
+        assert made[name].dtypes.equals(frame.dtypes), name
+    assert several.gaps("clusters") == one.gaps("clusters")
+    assert "cut short" in several.gaps("clusters")[0]

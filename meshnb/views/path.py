@@ -266,7 +266,7 @@ def _figure(found: Drawing) -> Any:
         "height": max(found.height, 120), "margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "dragmode": False,
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"color": INK},
         "hoverlabel": {"align": "left"}, "showlegend": False,
-        "xaxis": {**hidden, "range": [-2, WIDTH]}, "yaxis": {**hidden, "range": [found.height, 0]},
+        "xaxis": {**hidden, "range": [-16, WIDTH]}, "yaxis": {**hidden, "range": [found.height, 0]},
     }  # fmt: skip
     return go.Figure(traces, layout)
 

@@ -123,6 +123,8 @@ def row_cause(
         return RowCause("jwt_denied", 1, "proxy", details_text or "")
     if "UF" in seen:
         return _connection(details_text, transport_text)
+    if name == "cluster_not_found":  # with NR before Envoy 1.18
+        return RowCause("missing_cluster", 1, "proxy", f"flag {flags}, cluster_not_found")
     if name == "filter_chain_not_found":
         return RowCause("plaintext_to_strict", 1, "proxy", "flag NR, filter_chain_not_found")
     if "drain" in (details_text or ""):

@@ -24,7 +24,7 @@ class Flag:
     Args:
         flag: short name, as logged by `%RESPONSE_FLAGS%`.
         name: long name, as logged by `%RESPONSE_FLAGS_LONG%`.
-        since: first Envoy version that has it, `None` if it predates 1.9 or nobody wrote it down.
+        since: first Envoy version that has it, as its release notes say; `None` where that was not looked up.
         scope: `http` or `http,tcp`.
         side: who ended the request: downstream, envoy or upstream.
         meaning: what happened.

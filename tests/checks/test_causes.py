@@ -181,6 +181,8 @@ def test_an_unknown_flag_is_unknown_with_what_is_missing():
     [
         (200, "UPE", "upstream_reset_after_response_started{protocol_error}", "protocol_error"),
         (503, None, "direct_response", "direct_response"),
+        (503, "NC", "cluster_not_found", "missing_cluster"),
+        (503, "NR", "cluster_not_found", "missing_cluster"),
         (503, "FI", "fault_filter_abort", "fault_abort"),
         (200, "DI", "via_upstream", "fault_delay"),
         (429, "RL", "local_rate_limited", "rate_limited"),

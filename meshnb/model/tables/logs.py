@@ -61,7 +61,9 @@ RESPONSE_FLAGS = Frame(
     (
         Column("flag", "string", "Short name, as logged.", nullable=False),
         Column("name", "string", "Long name (`%RESPONSE_FLAGS_LONG%`).", nullable=False),
-        Column("since", "string", "First Envoy version that has it; missing if it predates 1.9."),
+        Column(
+            "since", "string", "First Envoy version that has it; missing where its release notes were not looked up."
+        ),
         Column("scope", "string", "`http`, or `http,tcp` if TCP connections can carry it too.", nullable=False),
         Column("side", "string", "Who ended the request: downstream, envoy or upstream.", nullable=False),
         Column("meaning", "string", "What happened, in one sentence.", nullable=False),
@@ -215,9 +217,7 @@ CAUSE_SHARES = Frame(
         Column("title", "string", "The cause in words.", nullable=False),
         Column("requests", "int64", "Requests it explains.", nullable=False),
         Column("share", "float64", "Their share of all requests.", unit="0 to 1", nullable=False),
-        Column(
-            "share_of_failures", "float64", "Their share of those in trouble.", unit="0 to 1", nullable=False
-        ),
+        Column("share_of_failures", "float64", "Their share of those in trouble.", unit="0 to 1", nullable=False),
         Column("onset", "timestamp", "The first of them."),
         Column("last", "timestamp", "The last of them."),
         Column("p50_ms", "float64", "Median of their durations.", unit="ms"),

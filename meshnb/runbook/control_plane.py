@@ -14,6 +14,7 @@ from meshnb.tuning import decision, histograms
 if TYPE_CHECKING:
     import pandas as pd
 
+    from meshnb.runbook.tuning_panel import TuningPanel
     from meshnb.views.charts import Chart
     from meshnb.views.decision import Decision
     from meshnb.views.tables import Table
@@ -139,3 +140,20 @@ class ControlPlaneViews(ControlPlaneTables):
     def convergence_quantiles(self) -> pd.DataFrame:
         """Quantiles of the convergence time, each with the bucket it lies in: what is sure, what is estimated."""
         return histograms.quantiles(self.convergence_buckets())
+
+    def tuning_panel(self, *, window: str | Window = "") -> TuningPanel:
+        """Sliders over the batches of this mesh, with the settings in effect to begin with.
+
+        The batches are those of istiod's log if it was captured, else the measured rate of batches, evenly spread.
+        """
+        from meshnb.runbook.tuning_panel import tuning_panel
+        from meshnb.tuning.simulator import events_of_batches
+        from meshnb.tuning.what_if import inputs, settings_now
+
+        frames = self._recorded(window).frames
+        found = inputs(frames)
+        events = found.events
+        if not self.absent("push_batches") and len(batches := self.push_batches()):
+            events = events_of_batches(batches)
+        settings = settings_now(frames, self._facts())
+        return tuning_panel(events, settings=settings, proxies=found.proxies, push_cost=found.push_cost)

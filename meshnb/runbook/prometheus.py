@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import UsageError
 from meshnb.loaders import prometheus as loaders
+from meshnb.model.frame import returns
+from meshnb.model.tables.control_plane import PUSH_RUNS
 from meshnb.model.window import Window, parse_duration
 from meshnb.sources.prometheus import PrometheusApi, nice_step
 from meshnb.sources.prometheus_record import Ask, record
@@ -173,6 +175,39 @@ class Prometheus:
         with SnapshotWriter(Path(folder), source=self.api.url, command="Prometheus.record") as writer:
             record_queries(writer, self.api, window=window, step_s=self._step(window, step), queries=queries)
         return Snapshot.open(folder)
+
+    @returns(PUSH_RUNS)
+    def push_run(self, name: str, start: datetime | str | Window, end: datetime | str | None = None) -> pd.DataFrame:
+        """One run of the performance test, measured: pushes to proxies, P99 of convergence, objects at the end.
+
+        Args:
+            name: what was run.
+            start: start of the run, or a window.
+            end: its end.
+        """
+        window = _window(start, end)
+        span = f"{max(window.duration.total_seconds(), 1):.0f}s"
+        bucket = f"increase(pilot_proxy_convergence_time_bucket[{span}])"
+
+        def value(expr: str) -> float | None:
+            frame = self.query(expr, window.end)
+            return float(frame["value"].iloc[0]) if len(frame) and frame["value"].notna().iloc[0] else None
+
+        pushes = value(f"sum(increase(pilot_proxy_convergence_time_count[{span}]))")
+        services, virtual = value("max(pilot_services)"), value("max(pilot_virt_services)")
+        return PUSH_RUNS.rows(
+            [
+                {
+                    "name": name,
+                    "pushes": round(pushes or 0),
+                    "p99_s": value(f"histogram_quantile(0.99, sum({bucket}) by (le))"),
+                    "services": None if services is None else round(services),
+                    "virtual_services": None if virtual is None else round(virtual),
+                    "start": window.start,
+                    "end": window.end,
+                }
+            ]
+        )
 
     def _step(self, window: Window, step: float | str | None) -> float:
         if step is None:

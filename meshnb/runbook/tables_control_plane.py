@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 from meshnb.errors import FormatError, NotFound
 from meshnb.loaders.prometheus_record import Recorded, read_recording
 from meshnb.model.frame import returns
+from meshnb.model.manifest import Document
 from meshnb.model.tables import control_plane as tables
+from meshnb.model.tables import telemetry as requests
 from meshnb.model.window import Window
 from meshnb.runbook.base import MeshBase, Needs
 from meshnb.tuning import decision, levers, signals, telemetry
@@ -31,6 +33,7 @@ class ControlPlaneTables(MeshBase):
         "bottleneck": Needs("prometheus"),
         "recommendations": Needs("prometheus"),
         **{f"request_{name}": _TELEMETRY for name in ("rates", "success", "gap", "pods", "health")},
+        "push_batches": Needs("container_log", "logs/istiod", "discovery"),
         "istiod_settings": Needs("kubernetes", "kubernetes/deployments."),
     }
 
@@ -212,12 +215,23 @@ class ControlPlaneTables(MeshBase):
                     self._unreadable[document.path] = error.message
         return found
 
-    @returns(tables.REQUEST_RATES)
+    @returns(tables.PUSH_BATCHES)
+    def push_batches(self) -> pd.DataFrame:
+        """Batches of changes as istiod's own log has them: how many, since when, because of which object."""
+        from meshnb.loaders.istiod_log import read_push_batches
+
+        def read(document: Document, data: bytes) -> pd.DataFrame:
+            istiod = document.proxy or document.path.split("/")[1]
+            return read_push_batches(data, istiod=istiod, file=self.snapshot.source_of(document))
+
+        return self.each_document("push_batches", tables.PUSH_BATCHES, read)
+
+    @returns(requests.REQUEST_RATES)
     def request_rates(self) -> pd.DataFrame:
         """Requests a second over the window by reporter, source, destination, code and flags."""
-        return tables.REQUEST_RATES.conform(_telemetry(self._recordings.get("requests")), extra=False)
+        return requests.REQUEST_RATES.conform(_telemetry(self._recordings.get("requests")), extra=False)
 
-    @returns(tables.REQUEST_SUCCESS)
+    @returns(requests.REQUEST_SUCCESS)
     def request_success(self, service: str = "") -> pd.DataFrame:
         """Success rate by service and reporter, from Istio's metrics.
 
@@ -226,17 +240,17 @@ class ControlPlaneTables(MeshBase):
         """
         return telemetry.success(self.request_rates(), service)
 
-    @returns(tables.REQUEST_GAP)
+    @returns(requests.REQUEST_GAP)
     def request_gap(self, service: str = "") -> pd.DataFrame:
         """How far callers and servers differ on the success of a service, and how much of it is DC."""
         return telemetry.gap(self.request_rates(), service)
 
-    @returns(tables.REQUEST_PODS)
+    @returns(requests.REQUEST_PODS)
     def request_pods(self, service: str = "") -> pd.DataFrame:
         """Pods of a service by the requests whose caller went away; the guilty one first."""
         return telemetry.pods(self.request_rates(), service)
 
-    @returns(tables.REQUEST_HEALTH)
+    @returns(requests.REQUEST_HEALTH)
     def request_health(self, *, tolerances: Sequence[telemetry.Tolerance] = telemetry.TOLERANCES) -> pd.DataFrame:
         """Health of each workload by Kiali's formula; its thresholds are parameters."""
         return telemetry.health(self.request_rates(), tolerances)
@@ -245,6 +259,6 @@ class ControlPlaneTables(MeshBase):
 def _telemetry(one: Recorded | None) -> pd.DataFrame:
     """The recorded requests with every column, whichever labels the mesh has."""
     if one is None:
-        return tables.REQUEST_RATES.empty()
+        return requests.REQUEST_RATES.empty()
     frame = one.frame().drop(columns="time").rename(columns={"value": "rate"})
-    return frame[[name for name in frame if name in tables.REQUEST_RATES.column_names]]
+    return frame[[name for name in frame if name in requests.REQUEST_RATES.column_names]]

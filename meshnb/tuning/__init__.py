@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from meshnb.tuning.levers import resources as resources
     from meshnb.tuning.levers import rollout_plan as rollout_plan
     from meshnb.tuning.linter import lint as lint
+    from meshnb.tuning.performance import load_yaml as load_yaml
+    from meshnb.tuning.performance import noted_runs as noted_runs
     from meshnb.tuning.signals import Thresholds as Thresholds
     from meshnb.tuning.simulator import Event as Event
     from meshnb.tuning.simulator import Settings as Settings
     from meshnb.tuning.simulator import compare as compare
+    from meshnb.tuning.simulator import events_of_batches as events_of_batches
     from meshnb.tuning.simulator import events_of_rates as events_of_rates
     from meshnb.tuning.simulator import simulate as simulate
 
@@ -40,8 +43,11 @@ _PUBLIC = {
     "default_sidecar": "levers",
     "discovery_selectors": "levers",
     "env_setting": "levers",
+    "events_of_batches": "simulator",
     "events_of_rates": "simulator",
     "lint": "linter",
+    "load_yaml": "performance",
+    "noted_runs": "performance",
     "quantiles": "histograms",
     "queries": "catalogue",
     "query": "catalogue",

@@ -379,3 +379,22 @@ def events_of_rates(times_s: Sequence[float], rates: Sequence[float], *, full: b
             found.append(Event(begin + (number - owed) / rate, full))
         owed = total - int(total + 1e-9)
     return found
+
+
+def events_of_batches(batches: pd.DataFrame) -> list[Event]:
+    """Events from istiod's log: the first and the last of each batch are known, those between are spread evenly.
+
+    Args:
+        batches: as `read_push_batches` gives them; batches without the time of their first change are left out.
+
+    Returns:
+        Events with times in seconds since the first.
+    """
+    found: list[tuple[float, bool]] = []
+    for row in batches.dropna(subset=["opened"]).to_dict("records"):
+        first, last = row["opened"].timestamp(), row["time"].timestamp() - row["quiet_s"]
+        full = row["full"] is True or str(row["full"]) == "<NA>"
+        steps = max(int(row["events"]) - 1, 1)
+        found += [(first + (last - first) * n / steps, full) for n in range(int(row["events"]))]
+    found.sort()
+    return [Event(at - found[0][0], full) for at, full in found]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshnb.model.frame import returns
-from meshnb.model.tables.control_plane import REQUEST_GAP, REQUEST_HEALTH, REQUEST_PODS, REQUEST_SUCCESS
+from meshnb.model.tables.telemetry import REQUEST_GAP, REQUEST_HEALTH, REQUEST_PODS, REQUEST_SUCCESS
 
 if TYPE_CHECKING:
     import pandas as pd

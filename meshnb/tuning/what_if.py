@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from meshnb.model.frame import returns
 from meshnb.model.tables.control_plane import SIMULATIONS
 from meshnb.tuning.levers import Facts
-from meshnb.tuning.simulator import Settings, events_of_rates, simulate
+from meshnb.tuning.simulator import Event, Settings, events_of_rates, simulate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,19 +32,36 @@ def what_if(frames: Mapping[str, pd.DataFrame], facts: Facts, changes: Mapping[s
     """
     import pandas as pd
 
+    found = inputs(frames)
+    if not found.measured:
+        return SIMULATIONS.empty()
+    now = settings_now(frames, facts)
+    changed = replace(now, **changes)
+    rows = [_measured(frames, len(found.events))]
+    for name, settings in (("now", now), ("changed", changed)):
+        rows.append(simulate(found.events, settings, found.proxies, found.push_cost).summary(name))
+    return pd.concat(rows, ignore_index=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a simulation needs of a mesh, as measured; without it, no events and defaults."""
+
+    events: list[Event]
+    proxies: int
+    push_cost: float
+    measured: bool
+
+
+def inputs(frames: Mapping[str, pd.DataFrame]) -> Inputs:
+    """Events, proxies and cost of a push from recorded samples."""
     bursts, proxies, push = (_values(frames, name) for name in ("batches", "connections_by_istiod", "push_p50"))
     bursts = bursts if bursts is not None else _values(frames, "updates_by_istiod")
     if bursts is None or proxies is None or push is None:
-        return SIMULATIONS.empty()
+        return Inputs([], 0, 0.0, False)
     start = bursts.index[0]
     events = events_of_rates([(at - start).total_seconds() for at in bursts.index], bursts.tolist())
-    cost = float(push.median()) * _TYPES
-    now = settings_now(frames, facts)
-    changed = replace(now, **changes)
-    rows = [_measured(frames, len(events) if "batches" in frames else 0, len(events))]
-    for name, settings in (("now", now), ("changed", changed)):
-        rows.append(simulate(events, settings, round(float(proxies.max())), cost).summary(name))
-    return pd.concat(rows, ignore_index=True)
+    return Inputs(events, round(float(proxies.max())), float(push.median()) * _TYPES, True)
 
 
 def settings_now(frames: Mapping[str, pd.DataFrame], facts: Facts) -> Settings:
@@ -59,9 +76,10 @@ def settings_now(frames: Mapping[str, pd.DataFrame], facts: Facts) -> Settings:
     )
 
 
-def _measured(frames: Mapping[str, pd.DataFrame], batches: int, events: int) -> pd.DataFrame:
+def _measured(frames: Mapping[str, pd.DataFrame], events: int) -> pd.DataFrame:
     """What Prometheus counted, in the columns of a simulation."""
     count = _values(frames, "push_count")
+    batches = events if _values(frames, "batches") is not None else 0
     row: dict[str, object] = {"name": "measured", "events": events, "batches": batches, "merged": 0}
     row["pushes"] = round(float(count.iloc[-1]) / _TYPES) if count is not None else 0
     for column, name in (

@@ -14,7 +14,7 @@ import meshnb
 from meshnb.checks.telemetry import disagreement
 from meshnb.checks.telemetry import health as health_check
 from meshnb.model.finding import Status
-from meshnb.model.tables.control_plane import REQUEST_RATES
+from meshnb.model.tables.telemetry import REQUEST_RATES
 from meshnb.runbook.prometheus import Prometheus
 from meshnb.tuning.catalogue import query
 from meshnb.tuning.telemetry import TOLERANCES, Tolerance, gap, health, pods, success

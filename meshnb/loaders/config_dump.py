@@ -19,7 +19,7 @@ from meshnb.loaders.listeners import listener_rows
 from meshnb.loaders.proto import Message
 from meshnb.loaders.routes import route_rows
 from meshnb.loaders.secrets import secret_rows
-from meshnb.loaders.sections import KINDS, Resource, Section, read_section, resources
+from meshnb.loaders.sections import ENTRIES, KINDS, Resource, Section, read_section, resources, section_of_entry
 from meshnb.loaders.sizes import size_rows
 from meshnb.model.frame import Frame, returns
 from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
@@ -43,7 +43,8 @@ class _Document(Message):
 def read_config_dump(source: Source, *, name: str = "", proxy: str = "") -> ConfigDump:
     """Read what Envoy answers to `/config_dump`, or what istiod expects a proxy to have.
 
-    Both key styles are read, sections are found by `@type` wherever they stand, and a section saved alone will do.
+    Both key styles are read, sections are found by `@type` wherever they stand, and a section saved alone will do, or
+    what `?resource=` answers.
 
     Args:
         source: path (`.gz` too), bytes, or the decoded document.
@@ -81,6 +82,7 @@ class ConfigDump:
         self.notes: list[str] = []
         """What a reader must know: sections that occur twice or that are not read."""
         self._sections: dict[int, Section] = {}
+        self._entries: dict[int, str] = {}
         self._raw = self._split()
         self._used: dict[str, list[msgspec.Raw]] = self._by_kind()
         self.proxy = proxy or self._own_name()
@@ -276,7 +278,11 @@ class ConfigDump:
             type_ = msgspec.json.decode(raw, type=_Document).type
         except BROKEN as error:
             raise self._error(error, raw, "section") from error
-        return KINDS.get(type_.rpartition(".")[2], type_)
+        name = type_.rpartition(".")[2]
+        if name in ENTRIES:
+            self._entries[id(raw)] = name
+            return ENTRIES[name][0]
+        return KINDS.get(name, type_)
 
     def _by_kind(self) -> dict[str, list[msgspec.Raw]]:
         """The sections that count: the last of each type, as for istioctl, but every one of ECDS."""
@@ -286,7 +292,7 @@ class ConfigDump:
         for kind, raws in found.items():
             if kind not in KINDS.values():
                 self.notes.append(f"section {kind or 'without @type'} is not known and not read")
-            elif kind != "ecds" and len(raws) > 1:
+            elif kind != "ecds" and len(raws) > 1 and not all(id(raw) in self._entries for raw in raws):
                 self.notes.append(f"section {kind} occurs {len(raws)} times; the last one counts")
                 found[kind] = raws[-1:]
         return found
@@ -295,7 +301,10 @@ class ConfigDump:
         found = self._sections.get(id(raw))
         if found is None:
             try:
-                found = read_section(raw) if kind in KINDS.values() else Section(type=kind)
+                if id(raw) in self._entries:
+                    found = section_of_entry(self._entries[id(raw)], raw)
+                else:
+                    found = read_section(raw) if kind in KINDS.values() else Section(type=kind)
             except BROKEN as error:
                 raise self._error(error, raw, f"section {kind}") from error
             self._sections[id(raw)] = found

@@ -112,7 +112,37 @@ _FIELDS = {
     "scoped_routes": "scoped_route_configs",
 }
 
+# type of an entry -> the list of a section it is from; a warming resource is not told from an active one
+ENTRIES = {
+    "StaticCluster": ("clusters", "static_clusters"),
+    "DynamicCluster": ("clusters", "dynamic_active_clusters"),
+    "StaticListener": ("listeners", "static_listeners"),
+    "DynamicListener": ("listeners", "dynamic_listeners"),
+    "StaticRouteConfig": ("routes", "static_route_configs"),
+    "DynamicRouteConfig": ("routes", "dynamic_route_configs"),
+    "StaticEndpointConfig": ("endpoints", "static_endpoint_configs"),
+    "DynamicEndpointConfig": ("endpoints", "dynamic_endpoint_configs"),
+    "StaticSecret": ("secrets", "static_secrets"),
+    "DynamicSecret": ("secrets", "dynamic_active_secrets"),
+    "EcdsFilterConfig": ("ecds", "ecds_filters"),
+}
+"""What `/config_dump?resource=FIELD` answers with: the entries of one list, each as if it were a section."""
+
 read_section = Reader(Section)
+_read_entry = Reader(Entry)
+_read_listener_entry = Reader(ListenerEntry)
+
+
+def section_of_entry(type_: str, raw: msgspec.Raw) -> Section:
+    """A section that holds one entry.
+
+    Raises:
+        msgspec.MsgspecError, ValueError, RecursionError: it is not one.
+    """
+    entry = _read_listener_entry(raw) if type_ == "DynamicListener" else _read_entry(raw)
+    section = Section(type=type_)
+    setattr(section, ENTRIES[type_][1], [entry])
+    return section
 
 
 class Resource(msgspec.Struct, frozen=True, gc=False):

@@ -183,3 +183,15 @@ def test_other_documents_are_named(data, says):
 def test_foreign_lines_are_counted():
     page = b"Defaulted container istio-proxy\n" + (DATA / "odd-clusters.txt").read_bytes()
     assert read_clusters_admin(page).attrs["skipped"] == 1
+
+
+def test_what_resource_answers_is_read(dump):
+    asked = meshnb.read_config_dump(DATA / "odd-config_dump-resource-static_clusters.json")
+    assert asked.kinds == ["clusters"]
+    assert asked.notes == []
+    rest = ["proxy", "last_updated", "bytes"]  # another start of the same Envoy, one level of indentation less
+    ours, theirs = (
+        one.clusters().drop(columns=rest).sort_values("cluster", ignore_index=True) for one in (asked, dump)
+    )
+    assert ours.equals(theirs)
+    assert asked.sizes().bytes.sum() == asked.bytes

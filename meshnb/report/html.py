@@ -20,12 +20,13 @@ from importlib.resources import files
 from typing import Any
 
 from meshnb.errors import MissingExtra
+from meshnb.model.finding import Findings, Status
 from meshnb.report.clean import clean
 from meshnb.report.offline import offline
 from meshnb.report.record import Record, outputs, record_of
 from meshnb.runbook.form import FORM_MEDIA
 from meshnb.views.charts import PLOTLY_MEDIA
-from meshnb.views.findings import FINDINGS_MEDIA, VERDICT, as_html
+from meshnb.views.findings import FINDINGS_MEDIA, VERDICT, FindingList, as_html
 from meshnb.views.style import CSS, without_style
 from meshnb.views.tables import SOURCE_MEDIA
 
@@ -93,6 +94,8 @@ def prepare(notebook: Any, record: Record) -> int:
                 continue
             if verdicts and output is verdicts[-1]:
                 output.data = {"text/html": '<p><a href="#verdict">The verdict stands at the top.</a></p>'}
+            elif verdicts and FINDINGS_MEDIA in output.data:
+                output.data = {"text/html": _brief(output.data[FINDINGS_MEDIA], record)}
             elif PLOTLY_MEDIA in output.data:
                 charts += 1
                 output.data = {"text/html": _chart(output.data)}
@@ -106,6 +109,16 @@ def prepare(notebook: Any, record: Record) -> int:
 
 def _is_verdict(output: Any) -> bool:
     return bool(output.get("data", {}).get(FINDINGS_MEDIA, {}).get("title") == VERDICT)
+
+
+def _brief(data: Any, record: Record) -> str:
+    """A list of findings among the cells; what the verdict at the top has in full is only named here."""
+    found = FindingList(Findings.from_json(json.dumps(data)), title=data.get("title", ""))
+    known = {finding.key for finding in record.findings.status(Status.FAIL)}
+    failed = {finding.key for finding in found.status(Status.FAIL)}
+    brief = failed <= known
+    more = '<p><a href="#verdict">Why, evidence and fix stand at the top.</a></p>' if brief and failed else ""
+    return f'<div class="meshnb">{as_html(found, brief=brief)}{more}</div>'
 
 
 def _unshown(data: Any) -> str:

@@ -104,15 +104,7 @@ def bar(
         row = rows[-1] if group in rest else group
         sums = cells.setdefault(part, {})
         sums[row] = sums.get(row, 0.0) + (value or 0.0)
-    shades = s.colors(rows if not color else sorted(cells))
-    # without a second column each bar stands for itself: status codes keep their colours, the rest are alike
-    uniform = not color and not any(s.colors([row])[row] != s.PALETTE[0] for row in rows)
-    series = [
-        Series(part, shades[part], tuple(sums.get(row, 0.0) for row in rows), tuple(rows))
-        for part, sums in sorted(cells.items())
-    ] if color else [
-        Series(row, s.PALETTE[0] if uniform else shades[row], (cells[""][row],), (row,)) for row in rows
-    ]  # fmt: skip
+    series = _stacked(rows, cells) if color else _single(rows, cells.get("", {}))
     sums_by_row = [sum(cells[part].get(row, 0.0) for part in cells) for row in rows]
     whole = sum(sums_by_row)
     labels = [
@@ -127,6 +119,21 @@ def bar(
             alt=f"{title or 'Bars'}: {words}{' ' + unit if unit and words != 'no rows' else ''}.",
         )
     )  # fmt: skip
+
+
+def _stacked(rows: list[str], cells: dict[str, dict[str, float]]) -> list[Series]:
+    shades = s.colors(sorted(cells))
+    return [
+        Series(part, shades[part], tuple(sums.get(row, 0.0) for row in rows), tuple(rows))
+        for part, sums in sorted(cells.items())
+    ]
+
+
+def _single(rows: list[str], sums: dict[str, float]) -> list[Series]:
+    """Each bar for itself: status codes keep their colours, anything else has one colour."""
+    shades = s.colors(rows)
+    coded = any(s.colors([row])[row] != s.PALETTE[0] for row in rows)
+    return [Series(row, shades[row] if coded else s.PALETTE[0], (sums[row],), (row,)) for row in rows]
 
 
 def timeline(
@@ -272,26 +279,13 @@ def durations(
             rows.setdefault(row, []).append((number, part))
     medians = {row: median(number for number, _ in points) for row, points in rows.items()}
     order = sorted(rows, key=lambda row: (-medians[row], row))
-    shown, points, thinned = order[:limit], dict[str, list[tuple[float, float]]](), False
-    for place, row in enumerate(shown):
-        drawn = s.thin(sorted(rows[row]), max(MAX_POINTS // len(shown), 2))
-        thinned = thinned or len(drawn) < len(rows[row])
-        for i, (number, part) in enumerate(drawn):
-            # spread by the golden ratio: even, and the same each time
-            points.setdefault(part, []).append((number, place + (i * 0.618034 % 1 - 0.5) * 0.56))
-    shades = s.colors(sorted(points))
-    series = tuple(
-        Series(part or unit, shades[part], tuple(p[0] for p in dots), tuple(p[1] for p in dots))
-        for part, dots in sorted(points.items())
-    )
-    words = "; ".join(
-        f"{row} median {s.amount(medians[row])} {unit}, highest {s.amount(max(rows[row])[0])} {unit}, "
-        f"{len(rows[row]):,} value{'s' if len(rows[row]) != 1 else ''}"
-        for row in shown
-    )
+    shown = order[:limit]
+    series = _points([rows[row] for row in shown], unit)
+    words = "; ".join(_told(row, [number for number, _ in rows[row]], unit) for row in shown)
     limits = "".join(f" {label} {s.amount(number)} {unit}." for label, number in _marks(marks))
     notes = [f"The {limit} slowest of {len(order)} are shown."] if len(order) > limit else []
-    notes += ["Not every point is drawn."] if thinned else []
+    drawn, all_points = sum(len(one.x) for one in series), sum(len(rows[row]) for row in shown)
+    notes += [f"{drawn:,} of {all_points:,} points are drawn."] if drawn < all_points else []
     return Chart(
         Spec(
             "durations", title, unit, series, tuple(shown),
@@ -300,6 +294,25 @@ def durations(
             alt=f"{title or 'Durations'}: {words or 'no values'}.{limits}",
         )
     )  # fmt: skip
+
+
+def _told(row: str, values: list[float], unit: str) -> str:
+    count = f"{len(values):,} value{'s' if len(values) != 1 else ''}"
+    return f"{row} median {s.amount(median(values))} {unit}, highest {s.amount(max(values))} {unit}, {count}"
+
+
+def _points(rows: list[list[tuple[float, str]]], unit: str) -> tuple[Series, ...]:
+    """A point for each value, spread over its row's height, in the colour of its part; thinned where too many."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for place, values in enumerate(rows):
+        for i, (number, part) in enumerate(s.thin(sorted(values), max(MAX_POINTS // len(rows), 2))):
+            # spread by the golden ratio: even, and the same each time
+            points.setdefault(part, []).append((number, place + (i * 0.618034 % 1 - 0.5) * 0.56))
+    shades = s.colors(sorted(points))
+    return tuple(
+        Series(part or unit, shades[part], tuple(p[0] for p in dots), tuple(p[1] for p in dots))
+        for part, dots in sorted(points.items())
+    )
 
 
 def _is_time(df: pd.DataFrame, name: str) -> bool:

@@ -99,12 +99,17 @@ def as_text(found: FindingList) -> str:
     return "\n".join(lines)
 
 
-def as_html(found: FindingList) -> str:
-    """The whole list as HTML, without the style sheet."""
+def as_html(found: FindingList, *, brief: bool = False) -> str:
+    """The whole list as HTML, without the style sheet.
+
+    Args:
+        found: the list.
+        brief: failures in one sentence, for where the whole of them stands elsewhere.
+    """
     title = f"<b>{escape(found.title)}</b>" if found.title else ""
     counts = "".join(_state(state, words) for state, words in _counts(found)) or _state("unknown", found.headline)
     head = f'<div class="head line">{title}{counts}</div>'
-    failed = "".join(_failed(finding) for finding in found if finding.status is Status.FAIL)
+    failed = "".join((_short if brief else _failed)(f) for f in found if f.status is Status.FAIL)
     unknown = "".join(_short(finding) for finding in found if finding.status is Status.UNKNOWN)
     passes = [finding for finding in found if finding.status is Status.PASS]
     passed = "".join(map(_short, passes))
@@ -144,7 +149,7 @@ def _failed(finding: Finding) -> str:
     if finding.evidence:
         parts.append('<div class="label">Evidence</div>')
         parts += map(_evidence, finding.evidence)
-    parts += map(_fix, finding.fix)
+    parts += [_fix(fix, number, len(finding.fix)) for number, fix in enumerate(finding.fix, 1)]
     if finding.verify:
         parts.append(f'<div class="label">Verify</div><pre>{escape(finding.verify)}</pre>')
     parts.append(_footer(finding))
@@ -166,9 +171,10 @@ def _evidence(evidence: Evidence) -> str:
     )
 
 
-def _fix(fix: Fix) -> str:
+def _fix(fix: Fix, number: int, count: int) -> str:
+    label = f"Fix {number} of {count}" if count > 1 else "Fix"
     note = f"<p>{escape(fix.note)}</p>" if fix.note else ""
-    return f'<div class="label">Fix</div>{note}<pre>{escape(fix.text.strip())}</pre>'
+    return f'<div class="label">{label}</div>{note}<pre>{escape(fix.text.strip())}</pre>'
 
 
 def _footer(finding: Finding) -> str:

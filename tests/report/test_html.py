@@ -62,6 +62,16 @@ def test_verdict_stands_once():
     assert 'href="#verdict"' in html and 'id="verdict"' in html
 
 
+def test_lists_among_the_cells_only_name_what_the_verdict_tells():
+    html = to_html(executed(books.code("mesh.check()", books.shown(FindingList([books.broken()])))))
+    body = html.partition("<main>")[2]
+    assert "lead to version-v1 and version-v2" in body and "kind: DestinationRule" not in body
+    assert "Why, evidence and fix stand at the top." in body
+    other = books.broken(code="MNB0999")
+    html = to_html(executed(books.code("mesh.check()", books.shown(FindingList([other])))))
+    assert "kind: DestinationRule" in html.partition("<main>")[2], "what the verdict lacks is told in full"
+
+
 def test_loads_nothing():
     """Nothing a browser would load, in plotly's script neither: it is compressed."""
     html = to_html(executed(books.code("c", books.shown(bar(books.requests(), x="response"))),

@@ -90,8 +90,8 @@ def test_thinned_out_points_keep_the_extremes_and_are_told():
     chart = durations(df, value="ms", group="pod")
     drawn = chart.spec.series[0].x
     assert len(drawn) == MAX_POINTS and min(drawn) == 0 and max(drawn) == 10 * MAX_POINTS - 1
-    assert "Not every point is drawn." in chart.spec.note
-    assert "Not every point is drawn." in chart._repr_mimebundle_()["text/html"]
+    assert "1,500 of 15,000 points are drawn." in chart.spec.note
+    assert "1,500 of 15,000 points are drawn." in chart._repr_mimebundle_()["text/html"]
 
 
 def test_rows_without_a_value_are_counted():

@@ -3,7 +3,7 @@ import re
 
 import books
 
-from meshnb.model.finding import Findings, Severity, Status
+from meshnb.model.finding import Findings, Fix, Severity, Status
 from meshnb.views.findings import FINDINGS_MEDIA, FindingList, as_html, as_text
 
 
@@ -21,6 +21,12 @@ def test_failure_shows_cause_evidence_fix_and_verify():
         assert text in html
     assert "<details><summary>2 destinations without a cluster" in html
     assert '<th scope="col"' in html and "user-select:all" in html
+
+
+def test_several_fixes_are_counted():
+    fixes = (Fix("a: 1"), Fix("kubectl b", kind="command"))
+    html = as_html(FindingList([books.broken(fix=fixes)]))
+    assert html.index("Fix 1 of 2") < html.index("a: 1") < html.index("Fix 2 of 2") < html.index("kubectl b")
 
 
 def test_state_is_told_by_symbol_and_word_not_by_colour_alone():

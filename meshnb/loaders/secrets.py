@@ -51,6 +51,7 @@ class Secret(Message):
 
 read_secret = Reader(Secret)
 _read_spiffe = Reader(SpiffeValidator)
+_WAITING = "the control plane has not sent it yet"
 
 
 def secret_sources(secret: Secret) -> tuple[str, list[tuple[str | None, DataSource | None]]]:
@@ -84,8 +85,9 @@ def secret_rows(resource: Resource, *, at: datetime | None = None) -> Iterator[d
     kind, sources = secret_sources(secret)
     shared = {"secret": secret.name or resource.name, "kind": kind, **resource.status}
     if not sources:
-        problem = "the control plane has not sent it yet" if kind == "unknown" else None
-        yield {**shared, "problem": problem}
+        yield {**shared, "problem": _WAITING if kind == "unknown" else None}
     for domain, source in sources:
         for row in certificate_rows(source, at=at):
+            if resource.version_info == "uninitialized":
+                row["problem"] = _WAITING
             yield {**shared, **row, "trust_domain": domain or row.get("trust_domain")}

@@ -195,3 +195,39 @@ def test_what_resource_answers_is_read(dump):
     )
     assert ours.equals(theirs)
     assert asked.sizes().bytes.sum() == asked.bytes
+
+
+def test_a_secret_that_was_never_sent_is_told():
+    secret = {"name": "kubernetes://web", "tls_certificate": {"certificate_chain": {}, "private_key": {}}}
+    entry = {"name": "kubernetes://web", "version_info": "uninitialized", "secret": secret}
+    kind = "type.googleapis.com/envoy.admin.v3.SecretsConfigDump"
+    for name, state in (("dynamic_active_secrets", "active"), ("dynamic_warming_secrets", "warming")):
+        row = meshnb.read_config_dump({"configs": [{"@type": kind, name: [entry]}]}).secrets().iloc[0]
+        assert (row.state, row.problem) == (state, "the control plane has not sent it yet")
+    empty = meshnb.read_config_dump(
+        {"configs": [{"@type": kind, "dynamic_active_secrets": [{"name": "a", "secret": {}}]}]}
+    )
+    assert empty.secrets()[["secret", "kind", "problem"]].values.tolist() == [
+        ["a", "unknown", "the control plane has not sent it yet"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ({"filename": "/etc/certs/cert.pem"}, "in the file /etc/certs/cert.pem of the proxy"),
+        ({"environment_variable": "CERT"}, "in the environment variable CERT of the proxy"),
+        ({"inline_bytes": "***"}, "not base64"),
+        ({"inline_string": "text"}, "no certificate in it"),
+        (
+            {"inline_string": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"},
+            "not a readable certificate",
+        ),
+    ],
+)
+def test_a_certificate_that_is_not_there_says_why(source, problem):
+    kind = "type.googleapis.com/envoy.admin.v3.SecretsConfigDump"
+    entry = {"name": "a", "secret": {"name": "a", "tls_certificate": {"certificate_chain": source}}}
+    row = meshnb.read_config_dump({"configs": [{"@type": kind, "static_secrets": [entry]}]}).secrets().iloc[0]
+    assert row.problem.startswith(problem)
+    assert row.isna()["serial"]

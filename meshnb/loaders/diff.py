@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from meshnb.envoy.names import ClusterName
@@ -11,6 +13,8 @@ from meshnb.loaders.config_dump import ConfigDump, read_config_dump
 from meshnb.loaders.diff_tree import ORDERED, Change, canonical, compare, hide, istio_config
 from meshnb.loaders.documents import Source
 from meshnb.loaders.istioctl_json import camel_json
+from meshnb.loaders.sections import Resource
+from meshnb.loaders.sizes import read_name
 from meshnb.model.frame import returns
 from meshnb.model.tables.diff import DIFF
 
@@ -78,54 +82,71 @@ def _row(change: Change) -> dict[str, Any]:
     }
 
 
-Messages = dict[str, tuple[str, Any]]
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A resource of one of the dumps."""
 
+    dump: ConfigDump
+    resource: Resource
 
-def _by_name(dump: ConfigDump, kind: str) -> Messages:
-    """State and message by name; of several states the one in use."""
-    found: dict[str, list[tuple[str, Any]]] = {}
-    for resource in dump.resources(kind):
-        message: Any = camel_json(dump.decode(resource)) if resource.size else {}
+    @property
+    def message(self) -> Any:
+        """It with proto3 JSON names."""
+        message = camel_json(self.dump.decode(self.resource)) if self.resource.size else {}
         message = message if isinstance(message, dict) else {"": message}
         message.pop("@type", None)
-        found.setdefault(_name(kind, message, resource.name), []).append((resource.state, message))
-    named: Messages = {}
+        return message
+
+    @property
+    def name(self) -> str:
+        """Its name; static ones without are known by their address or virtual hosts."""
+        named = read_name.maybe(self.resource.raw)
+        if found := (named.name or named.cluster_name if named is not None else "") or self.resource.name:
+            return found
+        message = self.message
+        if "address" in message:
+            return canonical(message["address"])
+        hosts = message.get("virtualHosts")
+        names = [str(one.get("name", "")) for one in hosts if isinstance(one, dict)] if isinstance(hosts, list) else []
+        return f"({', '.join(sorted(names))})" if names else ""
+
+
+def _by_name(dump: ConfigDump, kind: str) -> dict[str, _Found]:
+    """The resources by name; of several states the one in use."""
+    found: dict[str, list[_Found]] = {}
+    for resource in dump.resources(kind):
+        one = _Found(dump, resource)
+        found.setdefault(one.name, []).append(one)
+    named: dict[str, _Found] = {}
     for name, entries in found.items():
-        best = min(_RANK.index(state) for state, _ in entries)
-        same = sorted(
-            (entry for entry in entries if _RANK.index(entry[0]) == best), key=lambda entry: canonical(entry[1])
-        )
-        for number, entry in enumerate(same):
-            named[f"{name} #{number + 1}" if number else name] = entry
+        best = min(_RANK.index(one.resource.state) for one in entries)
+        same = [one for one in entries if _RANK.index(one.resource.state) == best]
+        if len(same) > 1:
+            same.sort(key=lambda one: canonical(one.message))
+        for number, one in enumerate(same):
+            named[f"{name} #{number + 1}" if number else name] = one
     return named
 
 
-def _name(kind: str, message: Any, beside: str) -> str:
-    """Name of a resource; static ones without are known by their address or virtual hosts."""
-    for key in ("name", "clusterName"):
-        if isinstance(message.get(key), str) and message[key]:
-            return str(message[key])
-    if beside:
-        return beside
-    if kind == "listeners":
-        return canonical(message.get("address"))
-    hosts = message.get("virtualHosts")
-    names = [str(host.get("name", "")) for host in hosts if isinstance(host, dict)] if isinstance(hosts, list) else []
-    return f"({', '.join(sorted(names))})" if names else ""
-
-
-def _changes(a: Messages, b: Messages, ordered: frozenset[str]) -> Iterator[tuple[str, Change]]:
+def _changes(a: dict[str, _Found], b: dict[str, _Found], ordered: frozenset[str]) -> Iterator[tuple[str, Change]]:
     for name in sorted(a.keys() | b.keys()):
         if name not in b:
-            yield name, Change("", "removed", hide(a[name][1]), None, istio_config(a[name][1]))
+            message = a[name].message
+            yield name, Change("", "removed", hide(message), None, istio_config(message))
         elif name not in a:
-            yield name, Change("", "added", None, hide(b[name][1]), istio_config(b[name][1]))
+            message = b[name].message
+            yield name, Change("", "added", None, hide(message), istio_config(message))
         else:
-            (state_a, message_a), (state_b, message_b) = a[name], b[name]
-            if state_a != state_b:
-                yield name, Change("(state)", "changed", state_a, state_b, istio_config(message_b))
-            for change in compare(message_a, message_b, ordered=ordered):
+            for change in _change(a[name], b[name], ordered):
                 yield name, change
+
+
+def _change(a: _Found, b: _Found, ordered: frozenset[str]) -> Iterator[Change]:
+    same_text = bytes(a.resource.raw) == bytes(b.resource.raw)
+    if a.resource.state != b.resource.state:
+        yield Change("(state)", "changed", a.resource.state, b.resource.state, istio_config(b.message))
+    if not same_text:
+        yield from compare(a.message, b.message, ordered=ordered)
 
 
 class _Owners:
@@ -133,21 +154,20 @@ class _Owners:
 
     def __init__(self, *dumps: ConfigDump) -> None:
         self._dumps = dumps
-        self._clusters: dict[str, dict[str, Any]] | None = None
+
+    @cached_property
+    def _clusters(self) -> dict[str, _Found]:
+        return {name: one for dump in self._dumps for name, one in _by_name(dump, "clusters").items()}
 
     def of(self, kind: str, name: str, change: Change) -> dict[str, Any]:
         """The columns `config`, `object`, `object_kind`, `object_name`, `object_namespace`."""
         if owner := _of_config(change.config):
             return owner
-        if kind in ("clusters", "endpoints"):
-            return self._of_cluster(name)
-        return {}
-
-    def _of_cluster(self, name: str) -> dict[str, Any]:
-        if self._clusters is None:
-            both = (_by_name(dump, "clusters") for dump in self._dumps)
-            self._clusters = {key: _owner_of(message) for named in both for key, (_, message) in named.items()}
-        return self._clusters.get(name) or _of_host(ClusterName.parse(name).fqdn)
+        if kind not in ("clusters", "endpoints"):
+            return {}
+        cluster = self._clusters.get(name)
+        owner = _owner_of(cluster.message) if cluster is not None else {}
+        return owner or _of_host(ClusterName.parse(name).fqdn)
 
 
 def _owner_of(cluster: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Named(Message):
     cluster_name: str = ""
 
 
-_read_name = Reader(Named)
+read_name = Reader(Named)
 Extent = tuple[int, int]
 """Bytes and line breaks."""
 
@@ -66,7 +66,7 @@ def _resources(kind: str, raw: msgspec.Raw, section: Section, data: bytes) -> It
 
 
 def _row(kind: str, raw: msgspec.Raw, data: bytes, *, name: str, **more: Any) -> dict[str, Any]:
-    named = _read_name.maybe(raw) if kind not in ("bootstrap", "scoped_routes") else None
+    named = read_name.maybe(raw) if kind not in ("bootstrap", "scoped_routes") else None
     own = (named.name or named.cluster_name) if named is not None else ""
     size, breaks = _extent(raw, data)
     return {"section": kind, "part": "resource", "resource": own or name, "bytes": size, "lines": breaks, **more}

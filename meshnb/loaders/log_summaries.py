@@ -57,12 +57,13 @@ def failed(log: ir.Table) -> ir.BooleanValue:
     return result
 
 
-def summary(log: ir.Table, by: Sequence[str]) -> ir.Table:
+def summary(log: ir.Table, by: Sequence[str], *, exact: bool = True) -> ir.Table:
     """Requests, failures and durations per group, most requests first.
 
     Args:
         log: the table.
         by: columns that make a group.
+        exact: exact quantiles; BigQuery and Trino have approximate ones only.
 
     Example:
         >>> summary(log_table(), ["flags"]).columns
@@ -71,17 +72,19 @@ def summary(log: ir.Table, by: Sequence[str]) -> ir.Table:
     import ibis
 
     bad = failed(log).cast("int64")
-    # one pass for all quantiles: asked for one by one, each sorts the durations again
-    quantiles = log.duration_ms.cast("float64").quantile(list(QUANTILES.values()))
+    durations = {name: _quantile(log.duration_ms, q, exact) for name, q in QUANTILES.items()}
     groups = log.group_by(list(by)).agg(
-        requests=log.count(), failed=bad.sum(), error_rate=bad.mean(), quantiles=quantiles, max_ms=log.duration_ms.max()
+        requests=log.count(), failed=bad.sum(), error_rate=bad.mean(), **durations, max_ms=log.duration_ms.max()
     )
-    durations = {name: groups.quantiles[i] for i, name in enumerate(QUANTILES)}
-    columns = [*by, "requests", "failed", "error_rate", *QUANTILES, "max_ms"]
-    return groups.mutate(**durations).select(*columns).order_by([ibis.desc("requests"), *by])
+    return groups.order_by([ibis.desc("requests"), *by])
 
 
-def ranking(log: ir.Table, by: str) -> ir.Table:
+def _quantile(column: ir.IntegerColumn, q: float, exact: bool) -> ir.Scalar:
+    value: Any = column.cast("float64")
+    return value.quantile(q) if exact else value.approx_quantile(q)
+
+
+def ranking(log: ir.Table, by: str, *, exact: bool = True) -> ir.Table:
     """Who fails more than the rest: per value of a column, its failures against what the others would have had.
 
     `excess` is the number of failures above those expected at the error rate of all other rows: what would vanish if
@@ -90,6 +93,7 @@ def ranking(log: ir.Table, by: str) -> ir.Table:
     Args:
         log: the table.
         by: the column, such as `upstream_host`, `route_name` or `user_agent`.
+        exact: as for `summary`.
 
     Example:
         >>> ranking(log_table(), "upstream_host").columns[:4]
@@ -101,8 +105,8 @@ def ranking(log: ir.Table, by: str) -> ir.Table:
     groups = log.group_by(by).agg(
         requests=log.count(),
         failed=bad.sum(),
-        p50_ms=log.duration_ms.cast("float64").quantile(0.5),
-        p99_ms=log.duration_ms.cast("float64").quantile(0.99),
+        p50_ms=_quantile(log.duration_ms, 0.5, exact),
+        p99_ms=_quantile(log.duration_ms, 0.99, exact),
         first_failure=log.start_time.min(where=failed(log)),
     )
     window = ibis.window()

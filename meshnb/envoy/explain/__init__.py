@@ -2,11 +2,11 @@
 
     >>> from meshnb.envoy.explain import Config, Request, explain
     >>> explain({"configs": []}, Request.to("http://shop.example/")).outcome.kind
-    'closed'
+    'undecided'
 
-A module for each decision, in the order of a request: `listener`, `filter_chain`, `connection_manager` and `path`,
-`virtual_host`, `route` with `match` and `regex`, `filters` and `rbac`, `action` with `chance`, `rewrite` and `policy`,
-`cluster`, `subset` and `endpoint`. `walk` and `routing` put them together, `config` indexes a dump once.
+A module for each decision, in the order of a request: `listener`, `filter_chain` or `matcher`, `connection_manager` and
+`path`, `virtual_host`, `route` with `match` and `regex`, `filters` and `rbac`, `action` with `chance`, `rewrite` and
+`policy`, `cluster`, `subset` and `endpoint`. `walk` and `routing` put them together, `config` indexes a dump once.
 `unreachable` and `conflicts` find what no request reaches.
 """
 

@@ -75,6 +75,8 @@ def _same_address(listeners: list[Listener]) -> Iterator[Row]:
 
 
 def _same_match(listener: Listener) -> Iterator[Row]:
+    if child(listener.config, "filter_chain_matcher"):
+        return
     seen: dict[object, str] = {}
     for chain in listener.chains:
         first = seen.setdefault(chain.key(), chain.name)
@@ -84,6 +86,8 @@ def _same_match(listener: Listener) -> Iterator[Row]:
 
 
 def _unreachable_chains(listener: Listener) -> Iterator[Row]:
+    if child(listener.config, "filter_chain_matcher"):
+        return
     sees_tls = inspects_tls(listener)
     ports = {port for _, port in listener.addresses}
     for chain in listener.chains:

@@ -128,7 +128,7 @@ def _named(listeners: Sequence[Listener], request: Request) -> ListenerChoice:
         if request.listener in (item.name, item.where()):
             host, port = item.addresses[0]
             told = any(_filter_name(entry) in _PROXY_PROTOCOL for entry in item.filters)
-            if item.hands_off or (told and request.address):
+            if item.hands_off or item.internal or (told and request.address):
                 host, port = request.address, request.port
             return ListenerChoice(item, "named by the caller", address=host, port=port)
     names = ", ".join(item.name for item in listeners[:12]) or "none"

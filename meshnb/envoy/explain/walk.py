@@ -7,11 +7,12 @@ from typing import Any
 
 from meshnb.envoy.explain.config import Config
 from meshnb.envoy.explain.connection_manager import ConnectionManager, Reply
-from meshnb.envoy.explain.explanation import Explanation, Outcome, Step
+from meshnb.envoy.explain.explanation import Explanation, Lost, Outcome, Step
 from meshnb.envoy.explain.fields import Message, child, items, text, type_name
-from meshnb.envoy.explain.filter_chain import Chain, Connection, choose_chain
+from meshnb.envoy.explain.filter_chain import Chain, ChainChoice, Connection, choose_chain
 from meshnb.envoy.explain.headers import Headers
 from meshnb.envoy.explain.listener import Listener, choose_listener, connection_of
+from meshnb.envoy.explain.matcher import decide
 from meshnb.envoy.explain.rbac import RbacView, rbac_reply
 from meshnb.envoy.explain.request import Request
 from meshnb.envoy.explain.route import is_grpc
@@ -28,6 +29,10 @@ _TRANSPARENT = {
 
 GRPC_STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 """gRPC status Envoy makes of the HTTP status of its own answers; 2 for others."""
+
+
+# What a filter is that comes without a type, as in dumps of Envoy's version 2 API.
+_KIND_OF_NAME = {"http_connection_manager": "HttpConnectionManager", "tcp_proxy": "TcpProxy", "rbac": "RBAC"}
 
 
 def explain(config: object, request: Request, *, proxy: str = "") -> Explanation:
@@ -87,8 +92,9 @@ class _Walk:
         choice = choose_listener(self.config.listeners, self.request)
         listener = choice.listener
         if listener is None:
-            self._step("listener", "", choice.because, lost=choice.lost, undecided=choice.undecided)
-            if choice.undecided:
+            unknown = choice.undecided if self.config.listeners else "the dump has no listeners"
+            self._step("listener", "", choice.because, lost=choice.lost, undecided=unknown)
+            if choice.undecided or not self.config.listeners:
                 return self._undecided()
             return [Outcome("closed", notes=("the connection is refused: Envoy does not listen there",))]
         connection, undecided = connection_of(listener, self.request, choice)
@@ -101,10 +107,9 @@ class _Walk:
         return self._chain(listener, connection)
 
     def _chain(self, listener: Listener, connection: Connection) -> list[Outcome]:
-        if child(listener.config, "filter_chain_matcher"):
-            self._step("filter chain", "", undecided="the listener chooses by a matcher tree")
-            return self._undecided()
-        choice = choose_chain(listener.chains, listener.default, connection)
+        tree = child(listener.config, "filter_chain_matcher")
+        choice = _by_tree(tree, listener, connection) if tree else None
+        choice = choice or choose_chain(listener.chains, listener.default, connection)
         if choice.undecided:
             self._step("filter chain", "", lost=choice.lost, undecided=choice.undecided)
             return self._undecided()
@@ -139,12 +144,16 @@ class _Walk:
     @staticmethod
     def _terminal(chain: Chain) -> str:
         filters = items(chain.config, "filters")
-        return type_name(child(filters[-1], "typed_config")) if filters else ""
+        if not filters:
+            return ""
+        name = text(filters[-1], "name").rpartition(".")[2]
+        return type_name(child(filters[-1], "typed_config")) or _KIND_OF_NAME.get(name, "")
 
     def _filters(self, chain: Chain, connection: Connection) -> list[Outcome]:
         for entry in items(chain.config, "filters"):
-            typed = child(entry, "typed_config") or self.config.ecds.get(text(entry, "name"), {})
-            kind, name = type_name(typed), text(entry, "name")
+            name = text(entry, "name")
+            typed = child(entry, "typed_config") or self.config.ecds.get(name) or child(entry, "config")
+            kind = type_name(typed) or _KIND_OF_NAME.get(name.rpartition(".")[2], "")
             if kind == "HttpConnectionManager":
                 self._step("network filter", name, "HTTP")
                 return self._http(self.config.manager(typed), connection)
@@ -208,6 +217,20 @@ class _Walk:
             response_code_details=reply.details,
             location="" if is_grpc(headers) else reply.location,
         )
+
+
+def _by_tree(tree: Message, listener: Listener, connection: Connection) -> ChainChoice:
+    """The chain a matcher tree names; the default chain if it names none."""
+    found = decide(tree, connection)
+    if isinstance(found, Unknown):
+        return ChainChoice(None, "", undecided=found)
+    chain = next((chain for chain in listener.chains if found.name and chain.name == found.name), None)
+    lost = tuple(
+        Lost(other.name, "the matcher tree leads elsewhere") for other in listener.chains if other is not chain
+    )
+    if chain is None and listener.default is not None:
+        return ChainChoice(listener.default, f"default filter chain: {found.because}", lost, is_default=True)
+    return ChainChoice(chain, found.because, lost)
 
 
 def _as_grpc(outcome: Outcome, headers: Headers) -> Outcome:

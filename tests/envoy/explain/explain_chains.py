@@ -85,9 +85,64 @@ class ChainGenerator:
                 filters.append(listener_filter(inspector, **more))
         found = oracle.listener(name, [], listener_filters=filters, access_log=[oracle.access_log("@LOG@")])
         found["filter_chains"] = chains
+        if self.random.random() < 0.25:
+            for chain in chains:
+                del chain["filter_chain_match"]
+            found["filter_chain_matcher"] = self.tree([chain["name"] for chain in chains])
         if self.random.random() < 0.4:
             found["default_filter_chain"] = {"name": "fallback", "filters": [answering("fallback")]}
         return found
+
+    def tree(self, names: list[str], depth: int = 0) -> dict[str, Any]:
+        """A matcher tree over the chains."""
+        pick = self.random.choice
+        kind = pick(
+            ["DestinationPort", "ServerName", "TransportProtocol", "SourceType", "ApplicationProtocol", "IP", "list"]
+        )
+        if kind == "list":
+            rules = [{"predicate": self._rule(), "on_match": self._on_match(names, depth)} for _ in range(2)]
+            found: dict[str, Any] = {"matcher_list": {"matchers": rules}}
+        elif kind == "IP":
+            ranges = [
+                {
+                    "ranges": [{"address_prefix": address, "prefix_len": length}],
+                    "on_match": self._on_match(names, depth),
+                }
+                for address, length in self.random.sample(V4_RANGES + V6_RANGES, k=3)
+            ]
+            custom = {"@type": "type.googleapis.com/xds.type.matcher.v3.IPMatcher", "range_matchers": ranges}
+            field = pick(["DestinationIP", "SourceIP", "DirectSourceIP"])
+            tree = {"input": _input(field), "custom_match": {"name": "ip", "typed_config": custom}}
+            found = {"matcher_tree": tree}
+        else:
+            keys = {
+                "DestinationPort": ["80", "443", "8080"],
+                "ServerName": ["a.example", "www.a.example", "example"],
+                "TransportProtocol": ["tls", "raw_buffer"],
+                "SourceType": ["local"],
+                "ApplicationProtocol": ["'h2'", "'http/1.1'", "'h2','http/1.1'"],
+            }[kind]
+            form = pick(["exact_match_map", "exact_match_map", "prefix_match_map"])
+            answers = {key: self._on_match(names, depth) for key in keys}
+            found = {"matcher_tree": {"input": _input(kind), form: {"map": answers}}}
+        if self.random.random() < 0.6:
+            found["on_no_match"] = self._on_match(names, depth)
+        return found
+
+    def _on_match(self, names: list[str], depth: int) -> dict[str, Any]:
+        if depth < 2 and self.random.random() < 0.5:
+            return {"matcher": self.tree(names, depth + 1)}
+        value = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": self.random.choice(names)}
+        return {"action": {"name": "chain", "typed_config": value}}
+
+    def _rule(self, depth: int = 0) -> dict[str, Any]:
+        kind = self.random.choice(["single", "single", "not", "or", "and"] if depth < 2 else ["single"])
+        if kind == "not":
+            return {"not_matcher": self._rule(depth + 1)}
+        if kind in ("or", "and"):
+            return {f"{kind}_matcher": {"predicate": [self._rule(depth + 1), self._rule(depth + 1)]}}
+        value = self.random.choice([{"exact": "a.example"}, {"suffix": ".a.example"}, {"prefix": "www"}])
+        return {"single_predicate": {"input": _input("ServerName"), "value_match": value}}
 
     def _predicate(self, port_range: dict) -> dict:
         return self.random.choice(
@@ -120,6 +175,11 @@ class ChainGenerator:
             protocol="HTTP/1.1" if plain == "tcp" else plain,
             tcp=plain == "tcp",
         )
+
+
+def _input(kind: str) -> dict[str, Any]:
+    name = f"type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.{kind}Input"
+    return {"name": kind, "typed_config": {"@type": name}}
 
 
 def _keys(match: dict[str, Any]) -> itertools.product:

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from meshnb.report.html import to_html
     from meshnb.report.pdf import to_pdf
     from meshnb.report.record import load
-    from meshnb.report.run import write
+    from meshnb.report.run import make_folder, write
     from meshnb.report.text import to_json, to_markdown
 
     notebook, name = load(arguments.notebook), arguments.notebook.stem
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(text)
         return 0
     target = Path(arguments.out) if arguments.out else arguments.notebook.with_suffix(f".{arguments.output}")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     if arguments.output == "pdf":
         with tempfile.TemporaryDirectory(prefix="meshnb-") as folder:
             page = Path(folder) / f"{name}.html"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnb import __version__, errors
-from meshnb.errors import MeshnbError, MissingExtra, RunError
+from meshnb.errors import MeshnbError, MissingExtra, RunError, UsageError
 from meshnb.model.finding import Findings, Severity, Status
 from meshnb.report.clean import clean
 from meshnb.report.html import to_html
@@ -75,7 +75,7 @@ def run(
 
     Raises:
         NotFound: no such runbook.
-        UsageError: unknown parameter, or a value that does not fit; nothing was started.
+        UsageError: unknown parameter, a value that does not fit, or no writing to `out`; nothing was started.
         MissingExtra: papermill or ipykernel is not installed.
         RunError: a cell raised something; the report is written. An error of meshnb is raised as itself.
     """
@@ -96,11 +96,12 @@ def execute(
 
     Raises:
         NotFound: no such runbook.
-        UsageError: unknown parameter, or a value that does not fit; nothing was started.
+        UsageError: unknown parameter, a value that does not fit, or no writing to `out`; nothing was started.
         MissingExtra: papermill or ipykernel is not installed.
     """
     book = library.find(name)
     values = convert(book.parameters, parameters or {})
+    make_folder(Path(out))
     started = datetime.now(UTC)
     notebook, failure = _execute(book.notebook, values)
     secret = {parameter.name for parameter in book.parameters if parameter.secret}
@@ -130,7 +131,6 @@ def _last_run(notebook: Any) -> int:
 def _write(notebook: Any, record: Record, out: Path, threshold: Severity) -> RunResult:
     import nbformat
 
-    out.mkdir(parents=True, exist_ok=True)
     fixes = fix_yaml(record.findings)
     (out / "fix.yaml").unlink(missing_ok=True)  # of an earlier run into the same folder
     result = RunResult(
@@ -165,11 +165,34 @@ def fix_yaml(findings: Findings) -> str:
     return "---\n".join(dict.fromkeys(documents))
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder to write to, and see that one can.
+
+    Raises:
+        UsageError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {folder}: {error.strerror}", hint="give another folder with --out"
+        ) from error
+
+
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint="give another place with --out") from error
 
 
 def error_of(record: Record) -> MeshnbError | None:

@@ -135,6 +135,14 @@ def test_wrong_parameters_start_nothing(tmp_path, monkeypatch, values):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr("meshnb.report.run._execute", lambda *_: pytest.fail("a kernel was started"))
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UsageError, match="cannot write to"):
+            run(case(tmp_path), out=out)
+
+
 def test_relative_paths_are_those_of_the_caller(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.txt").write_text("found")

@@ -121,11 +121,16 @@ class ControlPlaneViews(ControlPlaneTables):
         return show(steps, title=f"{end.name}: {end.text}")
 
     def levers(self, *, window: str | Window = "") -> Table:
-        """What to change, in the order to try it."""
+        """What to change, in the order to try it.
+
+        Returns:
+            A table; `.df` has order, lever, what, condition, guard and done. `mesh.recommendations()` has the settings
+            and the queries that verify them too, and check MNB0354 shows them as fixes.
+        """
         from meshnb.views.tables import table
 
         frame = self.recommendations(window=window)
-        shown = frame[["order", "lever", "what", "done", "condition", "guard", "setting", "verify"]]
+        shown = frame[["order", "lever", "what", "condition", "guard", "done"]]
         return table(shown, title=f"Levers: {len(frame)}")
 
     @returns(tables.BUCKETS)

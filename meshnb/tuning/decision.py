@@ -237,7 +237,10 @@ def bottleneck(signals: pd.DataFrame, thresholds: Thresholds | None = None) -> p
         question = questions()[name]
         answer = ANSWERS[name](s)
         ways = {YES: question.yes, NO: question.no, UNKNOWN: question.unknown}
-        other = {word: to for word, to in ways.items() if to != ways[answer.answer]}
+        other: dict[str, list[str]] = {}
+        for word, to in ways.items():
+            if to != ways[answer.answer]:
+                other.setdefault(to, []).append(word)
         rows.append(
             {
                 "step": len(rows) + 1,
@@ -247,7 +250,7 @@ def bottleneck(signals: pd.DataFrame, thresholds: Thresholds | None = None) -> p
                 "evidence": answer.evidence,
                 "measures": list(answer.measures),
                 "next": ways[answer.answer],
-                "not_taken": "; ".join(f"{word} → {_title(to)}" for word, to in other.items()) or None,
+                "not_taken": "; ".join(f"{' or '.join(words)} → {_title(to)}" for to, words in other.items()) or None,
             }
         )
         name = ways[answer.answer]

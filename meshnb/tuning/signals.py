@@ -239,14 +239,15 @@ def _over_time(measure: Measure, names: tuple[str, ...], recorded: Recorded) -> 
 
 
 def _held(series: pd.Series, limit: float) -> float:
-    """Longest stretch above a limit in seconds; a single point stands for one step."""
+    """Longest stretch above a limit in seconds; a point stands for its step, all for no more than the window."""
     times = list(series.index)
     step = min((b - a for a, b in pairwise(times)), default=timedelta(seconds=1)).total_seconds()
     longest = run = 0
     for value in series:
         run = run + 1 if value > limit and not math.isnan(value) else 0
         longest = max(longest, run)
-    return longest * step
+    span: float = (times[-1] - times[0]).total_seconds()
+    return float(min(longest * step, max(span, step)))
 
 
 def _limit(name: str | float, thresholds: Thresholds) -> float | None:
@@ -256,10 +257,14 @@ def _limit(name: str | float, thresholds: Thresholds) -> float | None:
 
 
 def _number(value: float, unit: str | None) -> str:
+    """A value with its unit, as one would say it."""
     if unit == "share":
         return f"{value * 100:.3g} %"
     if unit in ("bytes", "bytes/s"):
         for prefix, size in (("MB", 1e6), ("kB", 1e3)):
             if abs(value) >= size:
                 return f"{value / size:.3g} {prefix}{unit.removeprefix('bytes')}"
-    return f"{value:.3g} {unit or ''}".strip()
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if unit in ("1/s", "ratio"):
+        return f"{text}/s" if unit == "1/s" else text
+    return f"{text} {unit or ''}".strip()

@@ -3,7 +3,7 @@
     python benchmarks/config_dump_generator.py --megabytes 100 dump.json
     python benchmarks/config_dump_generator.py --services 20 --bootstrap envoy.json    # to load into a real Envoy
 
-4,000 services make about 100 MB: every service has a cluster, every other one has subsets v1 and v2 as well, each with
+4,300 services make 100 MB: every service has a cluster, every other one has subsets v1 and v2 as well, each with
 its endpoints, and a virtual host with one to three routes.
 """
 
@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 T = "type.googleapis.com/"
 TLS = T + "envoy.extensions.transport_sockets.tls.v3."
 NOW = "2026-11-23T09:03:51.568Z"
 VERSION = "2026-11-23T09:03:50Z/1"
-BYTES_PER_SERVICE = 24_700
+BYTES_PER_SERVICE = 23_100
 Json = dict[str, Any]
 
 
@@ -354,10 +356,9 @@ def bootstrap(services: int) -> Json:
     }
 
 
-def pieces(services: int) -> Iterator[str]:
-    """The dump as Envoy prints it."""
-    yield json.dumps(dump(services), indent=1, ensure_ascii=False)
-    yield "\n"
+def text(services: int) -> bytes:
+    """The dump as Envoy prints it; the layout of json.dumps with indent=1, made faster."""
+    return msgspec.json.format(msgspec.json.encode(dump(services)), indent=1) + b"\n"
 
 
 def services_for(megabytes: float) -> int:
@@ -367,10 +368,7 @@ def services_for(megabytes: float) -> int:
 
 def write(path: Path, services: int) -> int:
     """Write the dump and return its size."""
-    with path.open("w", encoding="utf-8") as file:
-        for piece in pieces(services):
-            file.write(piece)
-    return path.stat().st_size
+    return path.write_bytes(text(services))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from meshnb.errors import FormatError
-from meshnb.loaders.documents import Source, read_document, unreadable, what_is
+from meshnb.loaders.documents import Source, read_document, unreadable, values_of, what_is
 from meshnb.loaders.endpoints import health_name
 from meshnb.loaders.proto import Address, Locality, Message, Reader
 from meshnb.model.frame import returns
@@ -128,7 +128,8 @@ def read_clusters_admin(source: Source, *, name: str = "", proxy: str = "") -> p
         rows, skipped = _read_text(data, name)
     for row in rows:
         row |= {"proxy": proxy or None, "source": "clusters", "state": "active"}
-    df = ENDPOINTS.rows(rows)
+    with values_of(name):
+        df = ENDPOINTS.rows(rows)
     df.attrs["skipped"] = skipped
     return df
 

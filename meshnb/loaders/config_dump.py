@@ -12,7 +12,16 @@ import msgspec
 from meshnb.errors import FormatError
 from meshnb.loaders.bootstrap import bootstrap_row, proxy_name
 from meshnb.loaders.clusters import cluster_row
-from meshnb.loaders.documents import Source, collector_paused, hint_for, offset_of, read_document, unreadable, what_is
+from meshnb.loaders.documents import (
+    Source,
+    collector_paused,
+    hint_for,
+    offset_of,
+    read_document,
+    unreadable,
+    values_of,
+    what_is,
+)
 from meshnb.loaders.ecds import ecds_row
 from meshnb.loaders.endpoints import COLUMNS, endpoint_rows
 from meshnb.loaders.listeners import listener_rows
@@ -175,7 +184,7 @@ class ConfigDump:
         Raises:
             FormatError: a load assignment cannot be read; names it and the byte.
         """
-        with collector_paused():
+        with collector_paused(), values_of(self.name):
             made = (self._guard("endpoints", one, endpoint_rows) for one in self.resources("endpoints"))
             rows = [row for part in made for row in part]
             if not rows:
@@ -337,4 +346,5 @@ class ConfigDump:
             columns: dict[str, Any] = dict(zip(names, zip(*(row.values() for row in rows), strict=True), strict=True))
         else:
             columns = {name: [row.get(name) for row in rows] for name in frame.column_names}
-        return frame.build({**columns, "proxy": [self.proxy or None] * len(rows)})
+        with values_of(self.name):
+            return frame.build({**columns, "proxy": [self.proxy or None] * len(rows)})

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from meshnb.errors import FormatError, NotFound, UsageError
+from meshnb.errors import FormatError, NotFound, SchemaError, UsageError
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Mapping[str, Any]
 """What readers take: a path, the bytes of a document, or the decoded document."""
@@ -163,3 +163,12 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+@contextmanager
+def values_of(file: str) -> Iterator[None]:
+    """Blame a value that fits no column, such as a number of forty digits, on the document it stands in."""
+    try:
+        yield
+    except SchemaError as error:
+        raise FormatError(error.message, file=file, hint="look for a value out of range") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from meshnb.errors import FormatError
-from meshnb.loaders.documents import Source, read_document, unreadable, what_is
+from meshnb.loaders.documents import Source, read_document, unreadable, values_of, what_is
 from meshnb.model.frame import Frame, returns
 from meshnb.model.tables.ztunnel import (
     ZTUNNEL_CERTIFICATE,
@@ -257,7 +257,8 @@ class ZtunnelDump:
                 }
 
     def _table(self, frame: Frame, rows: list[Record]) -> pd.DataFrame:
-        return frame.rows([{"proxy": self.proxy or None, **row} for row in rows])
+        with values_of(self.name):
+            return frame.rows([{"proxy": self.proxy or None, **row} for row in rows])
 
 
 def waypoint_destination(record: Record) -> str | None:

@@ -208,7 +208,7 @@ def test_a_broken_resource_is_named_with_its_byte():
 def test_numbers_out_of_range_are_an_error_of_ours():
     cluster = {"name": "a", "circuit_breakers": {"thresholds": [{"max_connections": 10**30}]}}
     dump = meshnb.read_config_dump(section("ClustersConfigDump", static_clusters=[{"cluster": cluster}]))
-    with pytest.raises(meshnb.errors.MeshnbError):
+    with pytest.raises(FormatError, match="max_connections"):
         dump.clusters()
 
 

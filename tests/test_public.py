@@ -12,6 +12,7 @@ PUBLIC = {
     "Findings",
     "Frame",
     "Mesh",
+    "Prometheus",
     "Severity",
     "Snapshot",
     "Status",
@@ -24,6 +25,7 @@ PUBLIC = {
     "read_access_log",
     "read_config_dump",
     "runbooks",
+    "tuning",
 }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError, UsageError
 from meshnb.loaders.access_log_format import JSON_KEYS, LogFormat, TextFormat, parse_log_format
-from meshnb.loaders.access_log_lines import BLOCK, Damage, Lines, LogFile, find_files, open_log
+from meshnb.loaders.access_log_lines import BLOCK, Damage, Lines, LogFile, find_files, open_log, without_copies
 from meshnb.loaders.access_log_native import LineCount, clean_files, native_query
 from meshnb.loaders.access_log_sql import OTHER_REASONS, Plan, name, query, quote
 from meshnb.model.frame import returns, to_pandas
@@ -84,17 +84,17 @@ def scan_access_log(paths: Paths, *, format: LogFormat | None = None) -> AccessL
         >>> scan_access_log(file).group("upstream_host", "flags")[["upstream_host", "failed"]].values.tolist()
         [['10.0.0.1:80', 1]]
     """
-    files = find_files(paths)
+    files, copies = without_copies(find_files(paths))
     if format is not None:
         text_format, keys = parse_log_format(format)
         builtin = Plan().formats
         if text_format is not None:
-            return AccessLog(files, Plan(formats=(text_format,)), expected=text_format)
-        return AccessLog(files, Plan(formats=builtin, keys=keys or JSON_KEYS))
+            return AccessLog(files, Plan(formats=(text_format,)), expected=text_format, left_out=copies)
+        return AccessLog(files, Plan(formats=builtin, keys=keys or JSON_KEYS), left_out=copies)
     keys = dict(JSON_KEYS)
     for file in files:
         keys |= {key: key for key in _sampled_keys(file) if key not in keys}
-    return AccessLog(files, Plan(keys=keys))
+    return AccessLog(files, Plan(keys=keys), left_out=copies)
 
 
 def _sampled_keys(file: LogFile) -> list[str]:
@@ -124,6 +124,7 @@ class AccessLog:
         plan: how their lines are read.
         conditions: SQL expressions that every row fulfils.
         expected: the text format that was given, if one was.
+        left_out: files that are not read, and why.
     """
 
     def __init__(
@@ -133,11 +134,13 @@ class AccessLog:
         *,
         conditions: tuple[str, ...] = (),
         expected: TextFormat | None = None,
+        left_out: Sequence[Damage] = (),
     ) -> None:
         self._files = tuple(files)
         self._plan = plan
         self._conditions = conditions
         self._expected = expected
+        self._left_out = tuple(left_out)
 
     def __repr__(self) -> str:
         names = ", ".join(file.name for file in self._files[:3])
@@ -157,7 +160,9 @@ class AccessLog:
             where: for example `flags = 'UT' and duration_ms > 400`; empty for no condition.
         """
         conditions = (*self._conditions, where) if where.strip() else self._conditions
-        return AccessLog(self._files, self._plan, conditions=conditions, expected=self._expected)
+        return AccessLog(
+            self._files, self._plan, conditions=conditions, expected=self._expected, left_out=self._left_out
+        )
 
     def to_pandas(self, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows as a DataFrame with Arrow-backed dtypes.
@@ -291,7 +296,7 @@ class AccessLog:
                 "reason": d.reason,
                 "excerpt": d.excerpt,
             }
-            for d in self._damage
+            for d in (*self._left_out, *self._damage)
         ]
         return to_pandas(pa.concat_tables([table, pa.Table.from_pylist(damage, table.schema)]))
 

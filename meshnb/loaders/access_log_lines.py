@@ -7,6 +7,7 @@ be a line of text (bytes that are not UTF-8, NUL bytes, megabytes without a newl
 from __future__ import annotations
 
 import codecs
+import filecmp
 import glob
 import io
 import shutil
@@ -99,6 +100,28 @@ def find_files(paths: str | Path | LogFile | Iterable[str | Path | LogFile]) -> 
     if not found:
         raise NotFound("no log file given", hint="give files, globs, folders, or - for standard input")
     return list(found.values())
+
+
+def without_copies(files: Sequence[LogFile]) -> tuple[list[LogFile], list[Damage]]:
+    """Files without those that are the same byte for byte as one before, and which those are.
+
+    The same log saved twice would count every request twice.
+    """
+    kept: dict[int, list[LogFile]] = {}
+    copies = []
+    for file in files:
+        try:
+            size = file.path.stat().st_size
+        except OSError:
+            size = -1
+        same = (other for other in kept.get(size, ()) if size > 0 and filecmp.cmp(other.path, file.path, shallow=False))
+        original = next(same, None)
+        if original is not None:
+            copies.append(Damage(file, None, f"the same as {original.name}, not read again"))
+        else:
+            kept.setdefault(size, []).append(file)
+    left = {id(copy.file) for copy in copies}
+    return [file for file in files if id(file) not in left], copies
 
 
 def _expand(item: str | Path) -> list[Path]:

@@ -159,12 +159,30 @@ def test_a_line_of_a_hundred_megabytes_costs_no_memory(tmp_path):
 def test_empty_files_and_rotated_ones(tmp_path):
     (tmp_path / "a.log").write_bytes(b"")
     (tmp_path / "a.log.1").write_bytes(GATEWAY.read_bytes())
-    (tmp_path / "a.log.2.gz").write_bytes(gzip.compress(GATEWAY.read_bytes()))
+    other = b"".join(line.encode() + b"\n" for line in TEXT)
+    (tmp_path / "a.log.2.gz").write_bytes(gzip.compress(other))
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
     log = scan_access_log(tmp_path)
     assert log.count() == 2 * len(TEXT)
     assert log.skipped.empty
     assert set(log.to_pandas().file) == {str(tmp_path / "a.log.1"), str(tmp_path / "a.log.2.gz")}
+
+
+def test_the_same_log_twice_counts_once_and_is_told(tmp_path):
+    for name in ("a.log", "copy of a.log"):
+        (tmp_path / name).write_bytes(GATEWAY.read_bytes())
+    log = scan_access_log(tmp_path)
+    assert log.count() == len(TEXT)
+    assert log.skipped.reason.tolist() == [f"the same as {tmp_path / 'a.log'}, not read again"]
+    assert log.to_pandas().attrs["skipped"] == dict.fromkeys(log.skipped.reason, 1)
+
+
+def test_a_clock_that_jumps_back_keeps_the_order_of_the_lines(tmp_path):
+    path = tmp_path / "x.log"
+    path.write_text("\n".join([TEXT[5], TEXT[0], TEXT[9]]))
+    log = meshnb.read_access_log(path)
+    assert log.line.tolist() == [1, 2, 3]
+    assert not log.start_time.is_monotonic_increasing
 
 
 _PIECES = st.one_of(

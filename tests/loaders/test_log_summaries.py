@@ -66,7 +66,7 @@ def test_filter_count_and_sample():
     assert sample.line.tolist() != log.sample(5, seed=1).line.tolist()
 
 
-@pytest.mark.parametrize("dialect", ["duckdb", "pyspark", "clickhouse", "bigquery", "trino"])
+@pytest.mark.parametrize("dialect", ["duckdb", "clickhouse", "bigquery", "trino"])
 def test_the_same_expressions_are_sql_of_other_engines(dialect):
     exact = dialect not in ("bigquery", "trino")
     log = log_table()

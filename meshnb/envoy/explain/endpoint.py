@@ -13,6 +13,9 @@ _DEGRADED = "DEGRADED"
 _DEFAULT_PANIC = 50.0
 _OVERPROVISIONING = 140
 
+INTERNAL = "internal listener "
+"""How the address of an endpoint begins that is a listener of the same proxy."""
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -76,7 +79,7 @@ def address_text(address: Message) -> str:
         return f"[{host}]:{number(socket, 'port_value')}" if ":" in host else f"{host}:{number(socket, 'port_value')}"
     internal = child(address, "envoy_internal_address")
     if internal:
-        name = f"internal listener {text(internal, 'server_listener_name')}"
+        name = f"{INTERNAL}{text(internal, 'server_listener_name')}"
         return f"{name} ({text(internal, 'endpoint_id')})" if has(internal, "endpoint_id") else name
     return text(child(address, "pipe"), "path")
 

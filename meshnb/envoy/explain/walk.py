@@ -11,6 +11,7 @@ from meshnb.envoy.explain.explanation import Explanation, Lost, Outcome, Step
 from meshnb.envoy.explain.fields import Message, child, items, text, type_name
 from meshnb.envoy.explain.filter_chain import Chain, ChainChoice, Connection, choose_chain
 from meshnb.envoy.explain.headers import Headers
+from meshnb.envoy.explain.hops import follow
 from meshnb.envoy.explain.listener import Listener, choose_listener, connection_of
 from meshnb.envoy.explain.matcher import decide
 from meshnb.envoy.explain.rbac import RbacView, rbac_reply
@@ -78,7 +79,7 @@ class _Walk:
 
     def run(self) -> Explanation:
         """Walk until every way the request can end is known."""
-        outcomes = self._listener()
+        outcomes = [follow(self.config, outcome, self.steps) for outcome in self._listener()]
         order = sorted(outcomes, key=lambda outcome: -(2.0 if outcome.probability is None else outcome.probability))
         return Explanation(self.request, tuple(self.steps), tuple(order), self.proxy)
 

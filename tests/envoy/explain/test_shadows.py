@@ -134,5 +134,6 @@ def test_an_http_listener_takes_the_port_of_a_tcp_service():
 def test_a_rejected_listener_is_told_with_envoys_words():
     dump = json.loads((SHARED / "admin/gateway-config_dump-listener-error_state.json").read_text())
     kinds = listener_conflicts(dump)
-    (row,) = kinds[kinds.kind == "rejected"].to_dict("records")
-    assert row["because"]
+    rejected = kinds[kinds.kind == "rejected"]
+    assert len(rejected)
+    assert rejected.because.str.len().min() > 10

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from camel import camel_case
 
 import meshnb
 from meshnb.errors import FormatError
@@ -231,3 +232,76 @@ def test_a_certificate_that_is_not_there_says_why(source, problem):
     row = meshnb.read_config_dump({"configs": [{"@type": kind, "static_secrets": [entry]}]}).secrets().iloc[0]
     assert row.problem.startswith(problem)
     assert row.isna()["serial"]
+
+
+def test_every_state_of_a_listener_is_a_row():
+    def state(version, port):
+        listener = {"name": "web", "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}}}
+        return {"version_info": version, "listener": listener, "last_updated": "2026-11-23T09:00:00Z"}
+
+    states = {"active_state": state("1", 80), "warming_state": state("2", 81), "draining_state": state("0", 79)}
+    error = {"details": "cannot bind", "version_info": "3", "last_update_attempt": "2026-11-23T10:00:00Z"}
+    section = {
+        "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
+        "dynamic_listeners": [{"name": "web", **states, "error_state": error, "client_status": "NACKED"}],
+    }
+    for document in ({"configs": [section]}, camel_case({"configs": [section]}), section):
+        listeners = meshnb.read_config_dump(document).listeners()
+        assert listeners[["state", "version_info", "port"]].values.tolist() == [
+            ["active", "1", 80],
+            ["warming", "2", 81],
+            ["draining", "0", 79],
+        ]
+        assert set(listeners.error_state) == {"cannot bind"}
+        assert set(listeners.client_status) == {"NACKED"}
+
+
+def test_warming_and_refused_clusters_are_rows_and_istioctl_shows_neither():
+    from meshnb.errors import NotFound
+    from meshnb.loaders.istioctl import Options, istioctl_text
+
+    error = {"details": "no such type", "failed_configuration": {"name": "bad"}, "version_info": "3"}
+    section = {
+        "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
+        "dynamic_warming_clusters": [{"version_info": "2", "cluster": {"name": "soon"}}],
+        "dynamic_active_clusters": [{"error_state": error}],
+    }
+    clusters = meshnb.read_config_dump({"configs": [section]}).clusters()
+    assert clusters[["cluster", "state", "version_info"]].values.tolist() == [
+        ["bad", "rejected", "3"],
+        ["soon", "warming", "2"],
+    ]
+    assert clusters.error_state.fillna("").tolist() == ["no such type", ""]
+    with pytest.raises(NotFound, match="no clusters found"):
+        istioctl_text("clusters", {"configs": [section]}, Options({}))
+
+
+def test_unknown_extensions_are_kept_and_hurt_nothing():
+    odd = {"@type": "type.googleapis.com/future.v9.Socket", "sni": 5, "common_tls_context": "text"}
+    cluster = {
+        "name": "a",
+        "transport_socket": {"name": "future.socket", "typed_config": odd},
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": [1]},
+    }
+    listener = {
+        "name": "l",
+        "filter_chains": [
+            {
+                "filters": [{"name": "future.filter", "typed_config": odd}],
+                "transport_socket": {"name": "future.socket", "typed_config": odd},
+            }
+        ],
+    }
+    admin = "type.googleapis.com/envoy.admin.v3."
+    document = {
+        "configs": [
+            {"@type": admin + "ClustersConfigDump", "static_clusters": [{"cluster": cluster}]},
+            {"@type": admin + "ListenersConfigDump", "static_listeners": [{"listener": listener}]},
+        ]
+    }
+    dump = meshnb.read_config_dump(document)
+    assert dump.clusters().tls_mode.tolist() == ["OTHER"]
+    row = dump.listeners().iloc[0]
+    assert (list(row.filters), row.tls, row.destination) == (["future.filter"], "future.socket", "Non-HTTP/Non-TCP")
+    assert [one.name for one in dump.resources("clusters")] == [""]
+    assert dump.decode(next(dump.resources("clusters")))["transport_socket"]["typed_config"] == odd

@@ -30,6 +30,7 @@ _MADE_BY = {
     "Telemetry",
     "WasmPlugin",
 }
+_IDLE = {"must_be", "error_adding", "adding_updating", "updating_listener", "updating_cluster", "type_url"}
 _COMMON = {"error", "adding", "updating", "listener", "listeners", "cluster", "clusters", "route", "invalid", "envoy"}
 
 
@@ -45,8 +46,8 @@ class Suspect:
 def blame(error: str, *, namespace: str, objects: pd.DataFrame | None) -> list[Suspect]:
     """Objects a rejection points at, surest first; none if nothing does.
 
-    Two ways: the cluster the words name leads to the DestinationRule of its host; and values the words quote are
-    looked for in the objects themselves, the rarer the surer.
+    The cluster the words name leads to the DestinationRule of its host, the listener to Gateways of its port. Values
+    the words quote are looked for in the objects, the rarer the surer, and terms of Envoy in those that may use them.
 
     Args:
         error: Envoy's words.
@@ -61,7 +62,13 @@ def blame(error: str, *, namespace: str, objects: pd.DataFrame | None) -> list[S
         return []
     mine = objects[objects.kind.isin(_MADE_BY)]
     best: dict[Subject, Suspect] = {}
-    for suspect in (*_by_cluster(error, mine), *_by_listener(error, mine), *_by_value(error, mine)):
+    found = (
+        *_by_cluster(error, mine),
+        *_by_listener(error, mine),
+        *_by_value(error, mine),
+        *_by_term(error, mine),
+    )
+    for suspect in found:
         known = best.get(suspect.subject)
         if known is None or suspect.confidence > known.confidence:
             best[suspect.subject] = suspect
@@ -119,6 +126,26 @@ def _by_value(error: str, objects: pd.DataFrame) -> list[Suspect]:
         if len(rows) <= 3
         for row in rows
     ]
+
+
+def _by_term(error: str, objects: pd.DataFrame) -> list[Suspect]:
+    """Objects that write Envoy's configuration themselves and use its terms: `token bucket` is field `token_bucket`.
+
+    Only EnvoyFilters and WasmPlugins can hold such fields, so a shared term of two words or more is telling.
+    """
+    words = re.findall(r"[a-z]+", error.lower())
+    terms = {"_".join(words[i : i + n]) for n in (2, 3, 4) for i in range(len(words) - n + 1)} - _IDLE
+    found = []
+    for row in objects[objects.kind.isin(["EnvoyFilter", "WasmPlugin"])].itertuples():
+        leaves = " ".join(_leaves(json.loads(row.object).get("spec"))).lower()
+        fields = set(re.findall(r"[a-z]+(?:_[a-z]+)+", leaves))
+        # `local rate limit` is written local_ratelimit or local_rate_limit
+        packed = {field.replace("_", "") for field in fields}
+        shared = sorted(t for t in terms if t in fields or t.replace("_", "") in packed)
+        if shared:
+            why = f"it sets {', '.join(shared)}, which the words name"
+            found.append(Suspect(_subject(row), why, 0.9 if len(shared) > 1 else 0.8))
+    return found
 
 
 def _leaves(value: Any) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from meshnb.envoy.names import ClusterName
@@ -26,6 +28,7 @@ def join_endpoints(
     istiod_endpoints: pd.DataFrame | None = None,
     proxy_status: pd.DataFrame | None = None,
     access_log: pd.DataFrame | None = None,
+    gone: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Every endpoint of every Kubernetes service with what each side says of it, disagreements first.
 
@@ -38,6 +41,7 @@ def join_endpoints(
         istiod_endpoints: what istiod knows; `None` if it was not asked.
         proxy_status: whether proxies took what istiod sent.
         access_log: where requests went.
+        gone: proxies (`POD.NAMESPACE`) that some document knows and `pods` does not.
     """
     known = _kubernetes(services, endpoint_slices)
     envoy, viewers = _envoy(services, clusters, endpoints)
@@ -74,6 +78,8 @@ def join_endpoints(
             pod = pod_at.loc[address]
             row |= {"pod": pod.pod, "pod_ready": bool(pod.ready), "pod_created": _moment(pod.created)}
         row["verdict"] = _verdict(row)
+        if row["verdict"] == "ghost":
+            row["was_pod"] = _former(row["workload"], row["namespace"], gone)
         if row["verdict"] in ("ghost", "missing", "not ready"):
             row |= _where(row, pushed, ready_since=pod_at.ready_since.get(address))
         rows.append(row)
@@ -92,6 +98,13 @@ def _verdict(row: dict[str, Any]) -> str:
     if not row["kubernetes_ready"] and row["healthy"]:
         return "not ready"
     return "ejected" if row["ejected"] else "agrees"
+
+
+def _former(workload: str | None, namespace: str, gone: Sequence[str]) -> str | None:
+    """The one pod of a workload among those that are gone; a pod's name is its workload's with a hash or number."""
+    name = re.compile(rf"{re.escape(workload or '')}-(?:[a-z0-9]+-[a-z0-9]{{5}}|\d+)\.{re.escape(namespace)}")
+    found = [proxy for proxy in gone if workload and name.fullmatch(proxy)]
+    return found[0].rpartition(".")[0] if len(found) == 1 else None
 
 
 def _where(row: dict[str, Any], pushed: dict[str, tuple[str, Any]], *, ready_since: Any) -> dict[str, Any]:

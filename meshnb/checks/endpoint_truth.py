@@ -203,6 +203,7 @@ def slices(services: pd.DataFrame, pods: pd.DataFrame, endpoint_slices: pd.DataF
 
 def _what(row: Any) -> str:
     name = row.pod if _text(row.pod) and row.verdict != "ghost" else row.workload
+    name = f"pod {row.was_pod}" if _text(row.was_pod) else name
     who = f"{name} ({row.address}:{row.port})" if _text(name) else f"{row.address}:{row.port}"
     return f"Endpoint {who} of {row.host}"
 

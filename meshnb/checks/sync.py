@@ -141,7 +141,7 @@ def rejected(proxy_status: pd.DataFrame, objects: pd.DataFrame | None) -> Iterat
         yield passed("MNB0311", "No proxy rejects its configuration.")
         return
     nameless: dict[str, list[pd.DataFrame]] = {}
-    for (kind, text), rows in errors.assign(error=errors.error.fillna("")).groupby(["type", "error"]):
+    for (kind, text), rows in errors.assign(error=errors.error.fillna("").str.strip()).groupby(["type", "error"]):
         # the objects of any of the proxies' namespaces may be the cause; the first proxy stands for all
         suspects = blame(str(text), namespace=str(rows.proxy.iloc[0]).rpartition(".")[2], objects=objects)
         if suspects and suspects[0].confidence >= SURE:

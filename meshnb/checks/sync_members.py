@@ -13,6 +13,8 @@ from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subje
 if TYPE_CHECKING:
     import pandas as pd
 
+_ENDPOINTS = 'mesh.endpoints(cluster="xds-grpc")'
+
 
 @check(
     "MNB0312",
@@ -132,6 +134,39 @@ def skew(proxy_status: pd.DataFrame, istiods: pd.DataFrame | None) -> Iterator[F
         versions = ", ".join(sorted(set(sized.version)))
         planes_text = ", ".join(sorted(set(sized.istiod_version)))
         yield passed("MNB0314", f"Proxies run {versions}, istiod runs {planes_text}: they fit.")
+
+
+@check("MNB0317", "Is every Envoy connected to its control plane?", requires=["endpoints"])
+def connected(endpoints: pd.DataFrame) -> Iterator[Finding]:
+    """Envoy's own view, which holds also when istiod does not answer: one request is open on `xds-grpc` while it is."""
+    control = endpoints[(endpoints.cluster == "xds-grpc") & endpoints.rq_active.notna()]
+    if control.empty:
+        why = "No /clusters page of a proxy shows its cluster xds-grpc."
+        yield Finding("MNB0317", Status.UNKNOWN, Severity.ERROR, Subject("Mesh"), why)
+        return
+    open_requests = control.groupby("proxy").rq_active.sum()
+    lost = sorted(open_requests[open_requests == 0].index)
+    if not lost:
+        yield passed("MNB0317", f"All {len(open_requests)} Envoys are connected to their control plane.")
+        return
+    columns = ["proxy", "endpoint", "cx_active", "cx_connect_fail", "rq_active", "rq_error", "rq_total"]
+    every = len(lost) == len(open_requests)
+    yield Finding(
+        "MNB0317",
+        Status.FAIL,
+        Severity.ERROR,
+        Subject("ControlPlane") if every else proxy_subject(lost[0]),
+        f"{'None' if every else f'{len(lost)}'} of {len(open_requests)} Envoys "
+        f"{'is' if every else 'are not'} connected to the control plane{'' if every else ': ' + ', '.join(lost[:5])}.",
+        cause="They go on with the configuration they have: traffic flows, changes do not arrive, and "
+        "certificates are not renewed." + (" istiod is down or cannot be reached by anyone." if every else ""),
+        evidence=(
+            Evidence.of("Their connection to it.", control[control.proxy.isin(lost)][columns], source=_ENDPOINTS),
+        ),
+        fix=(Fix("kubectl -n istio-system get pods -l app=istiod", kind="command"),),
+        verify="istioctl proxy-status",
+        confidence=0.95,
+    )
 
 
 def _minor(version: object) -> int | None:

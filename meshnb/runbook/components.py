@@ -71,6 +71,7 @@ class ComponentViews(EnvoyTables, LogTables, ObjectTables, ComponentTables, Isti
                 pods=self.pods(),
                 clusters=self.clusters(proxy=proxy),
                 endpoints=self.endpoints(proxy=proxy),
+                gone=self._gone(),
                 **asked,
             )
         truth = self._made[key]
@@ -78,6 +79,12 @@ class ComponentViews(EnvoyTables, LogTables, ObjectTables, ComponentTables, Isti
             return truth.copy(deep=False)
         host = self._host(service)
         return truth[truth.host == host].reset_index(drop=True)
+
+    def _gone(self) -> list[str]:
+        """Proxies that documents or istiod know and that have no pod any more."""
+        known = {d.proxy for d in (*self.snapshot.documents(), *self.snapshot.failed()) if d.proxy}
+        known |= set() if self.absent("proxy_status") else set(self.proxy_status().proxy)
+        return sorted(known - set(self.pods().proxy))
 
     def _host(self, service: str) -> str:
         """The full name of a service from any way to write it."""

@@ -71,12 +71,12 @@ def test_s11_01_an_endpoint_that_is_gone_from_kubernetes_is_a_ghost(change):
     """S11-01: traffic to instances that are gone; pod, proxies and where the truth stopped."""
     mesh = change(GONE)
     row = mesh.endpoint_truth("catalog").iloc[0]
-    assert (row.address, row.verdict, row.workload) == (V1_IP, "ghost", "catalog")
+    assert (row.address, row.verdict, row.workload, row.was_pod) == (V1_IP, "ghost", "catalog", V1)
     assert row.configured == 5 and row.requests == 25
     # all proxies took what istiod sent them last, so istiod has not sent it
     assert row.stopped_at == "istiod"
     (finding,) = mesh.check("MNB0410")
-    assert f"catalog ({V1_IP}:3000)" in finding.summary
+    assert f"pod {V1} ({V1_IP}:3000)" in finding.summary
     assert "istio-ingressgateway-7d9f8c6b5-lab01.istio-system" in json.dumps(finding.to_dict())
     assert "The truth stopped at istiod" in finding.summary and "25 requests went there" in finding.summary
 

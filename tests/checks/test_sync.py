@@ -130,6 +130,47 @@ def test_a_rejection_is_told_in_envoys_words_with_the_object_they_point_at(kind,
     assert finding.fix[0].text.startswith("kubectl -n n edit ")
 
 
+RATE_LIMIT = {
+    "apiVersion": "networking.istio.io/v1alpha3",
+    "kind": "EnvoyFilter",
+    "metadata": {"name": "gateway-rate-limit", "namespace": "istio-system"},
+    "spec": {
+        "configPatches": [
+            {
+                "applyTo": "HTTP_FILTER",
+                "patch": {"value": {"name": "envoy.filters.http.local_ratelimit", "token_bucket": {"max_tokens": 5}}},
+            }
+        ]
+    },
+}
+
+
+def test_a_rejection_in_envoys_terms_points_at_the_filter_that_uses_them():
+    # recorded from Envoy in the lab's scenario rejected-config
+    words = "Error adding/updating listener(s) 0.0.0.0_8080: local rate limit token bucket fill timer must be >= 50ms\n"
+    objects = objects_table([RATE_LIMIT, FILTER, SERVICE])
+    (finding,) = run("MNB0311", proxy_status=status(("a.n", "LDS", "ERROR", {"error": words})), objects=objects)
+    assert str(finding.subject) == "EnvoyFilter istio-system/gateway-rate-limit"
+    assert "token_bucket" in json.dumps(finding.to_dict())
+
+
+@pytest.mark.parametrize(("requests", "expected"), [([1, 1], "pass"), ([0, 0], "error"), ([1, 0], "error")])
+def test_envoys_that_are_not_connected_are_found_without_istiod(requests, expected):
+    from meshnb.model.tables.envoy import ENDPOINTS
+
+    rows = [
+        {"proxy": f"p{i}.n", "cluster": "xds-grpc", "port": 15010, "endpoint": "x:15010", "health_status": "HEALTHY"}
+        | {"priority": 0, "source": "clusters", "rq_active": count}
+        for i, count in enumerate(requests)
+    ]
+    (finding,) = run("MNB0317", endpoints=ENDPOINTS.rows(rows))
+    assert expected == (str(finding.severity) if finding.status is Status.FAIL else str(finding.status))
+    if expected == "error":
+        assert finding.subject.kind == ("ControlPlane" if sum(requests) == 0 else "Proxy")
+    (unknown,) = run("MNB0317", endpoints=ENDPOINTS.empty())
+    assert unknown.status is Status.UNKNOWN
+
+
 def test_a_rejection_that_points_at_nothing_is_about_the_proxy():
     frame = status(("a.n", "LDS", "ERROR", {"error": "no"}), ("a.n", "CDS", "ERROR"))
     (finding,) = run("MNB0311", proxy_status=frame, objects=objects_table([RULE]))

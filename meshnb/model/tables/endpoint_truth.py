@@ -21,6 +21,9 @@ ENDPOINT_TRUTH = Frame(
         Column("pod_ready", "bool", "Whether that pod is ready."),
         Column("pod_created", "timestamp", "When that pod was made."),
         Column("workload", "string", "Workload Envoy or istiod name for it; of a ghost, what used to be there."),
+        Column(
+            "was_pod", "string", "Of a ghost: the one pod of that workload that was there and is gone, if it is one."
+        ),
         Column("kubernetes", "bool", "Whether an EndpointSlice lists it.", nullable=False),
         Column("kubernetes_ready", "bool", "Whether the EndpointSlice lists it as ready.", nullable=False),
         Column("istiod", "bool", "Whether istiod knows it; missing if istiod was not asked."),

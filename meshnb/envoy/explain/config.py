@@ -74,7 +74,9 @@ class Config:
             state = child(entry, "active_state") or entry
             config = child(state, "listener")
             if has(entry, "error_state"):
-                self.rejected_listeners.append((text(entry, "name"), child(entry, "error_state")))
+                state = child(entry, "error_state")
+                name = text(entry, "name") or text(child(state, "failed_configuration"), "name")
+                self.rejected_listeners.append((name, state))
             if config:
                 found.append(Listener.of(config, name=text(entry, "name")))
         return found

@@ -6,6 +6,7 @@ import re
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 _ESCAPED = frozenset(b' "#<>?\\^`{|}') | frozenset(range(0x21)) | frozenset(range(0x7F, 0x100))
+_DOTS_WITH_PARAMETERS = re.compile(r"^(\.\.?);.*", re.DOTALL)
 _HEX = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -70,6 +71,9 @@ def normalize(path: str) -> str | None:
         '/a/A?c=..'
     """
     before, mark, query = path.partition("?")
+    if "/." in before and ";" in before:
+        # Parameters do not hide a dot segment: /..;x/ is /../. An escaped dot with parameters stays.
+        before = "/".join(_DOTS_WITH_PARAMETERS.sub(r"\1", segment) for segment in before.split("/"))
     plain = _canonical_characters(before.encode("utf-8", "surrogateescape"))
     if plain is None:
         return None

@@ -128,7 +128,12 @@ def _in_processes(jobs: list[list[str]], tables: list[str], count: int) -> tuple
         for number, share in enumerate(shares):
             order = {"jobs": share, "tables": tables, "folder": str(Path(folder) / str(number))}
             process = subprocess.Popen(
-                [sys.executable, "-m", "meshnb.loaders.fleet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, "-m", "meshnb.loaders.fleet"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                # meshnb is where this process found it, installed or not
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
             running.append((process, json.dumps(order)))
         try:

@@ -10,7 +10,7 @@ class PageServer:
     """Answers recorded pages; use it as a context manager.
 
     Args:
-        pages: path without query → body, or (status, body).
+        pages: path without query → body, (status, body), or a function from the query to the body.
     """
 
     def __init__(self, pages):
@@ -44,7 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self):
         owner = self.server.owner
         owner.asked.append(f"{self.command} {self.path}")
-        page = owner.pages.get(self.path.partition("?")[0], (404, b"no such page"))
+        path, _, query = self.path.partition("?")
+        page = owner.pages.get(path, (404, b"no such page"))
+        page = page(query) if callable(page) else page
         status, body = page if isinstance(page, tuple) else (200, page)
         self.send_response(status)
         if len(body) > 1000:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from meshnb.views.tables import Table
 
 _SIGNALS = ("latency", "saturation", "traffic in", "traffic out", "errors")
+_FACTORS = {
+    "rate of changes": ("updates_by_istiod", "pushes"),
+    "resources": ("cpu_of_limit", "cpu_throttled", "memory_of_limit", "istiods"),
+    "number of proxies": ("connections_by_istiod", "imbalance"),
+    "size of configuration": ("config_size_p99", "services", "xds_rx_max"),
+}
 _CHARTS = {
     "latency": (("convergence_p50", "convergence_p90", "convergence_p99", "convergence_p999"), "Push queue to proxy"),
     "queue": (("queue_p50", "queue_p90", "queue_p99", "queue_p999"), "Wait in the push queue"),
@@ -60,6 +66,29 @@ class ControlPlaneViews(ControlPlaneTables):
         bad = int(frame["verdict"].isin(["critical", "warning"]).sum())
         shown = frame[["signal", "what", "verdict", "peak", "unit", "statement"]]
         return table(shown, title=f"{signal or 'Golden signals'}: {bad} above a threshold", limit=40)
+
+    def four_factors(self, *, window: str | Window = "") -> Table:
+        """What decides how fast a control plane is: changes, resources, proxies, size of configuration, as measured.
+
+        Returns:
+            A table; `.df` has factor, measured, measure and query.
+        """
+        import pandas as pd
+
+        from meshnb.views.tables import table
+
+        frame = self.control_plane(window=window).set_index("measure")
+        rows = [
+            {
+                "factor": factor,
+                "measured": frame["statement"][name],
+                "measure": frame["what"][name],
+                "query": frame["query"][name],
+            }
+            for factor, names in _FACTORS.items()
+            for name in names
+        ]
+        return table(pd.DataFrame(rows), title="The four factors of control-plane performance")
 
     def missing_series(self) -> Table:
         """Recorded queries that brought nothing back, with what they would have measured.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import meshnb
 from meshnb.checks.control_plane import settings
+from meshnb.checks.control_plane_size import counts, size
 from meshnb.loaders.istiod_settings import istiod_settings
 from meshnb.model.finding import Severity, Status
 
@@ -73,3 +75,46 @@ def test_s11_75_s11_78_at_least_two_istiods(objects, found):
     findings = list(settings(istiod_settings(objects)))
     assert [str(finding.status) for finding in findings] == found
     assert all(finding.severity is Severity.WARNING for finding in findings)
+
+
+def _mesh_with(**counts: int):
+    signals = meshnb.open(SNAPSHOTS / "healthy").control_plane()  # 42 services, 17 virtual services, 100 proxies
+    rows = [{"kind": kind, "name": f"n{n}", "namespace": "shop"} for kind, many in counts.items() for n in range(many)]
+    return signals, pd.DataFrame(rows, columns=["kind", "name", "namespace"])
+
+
+@pytest.mark.parametrize(("services", "routes", "found"), [(42, 17, ["pass", "pass"]), (43, 10, ["fail", "pass"])])
+def test_s11_21_s11_22_counts_of_istiod_and_kubernetes(services, routes, found):
+    findings = list(counts(*_mesh_with(Service=services, VirtualService=routes)))
+    assert [str(finding.status) for finding in findings] == found
+    assert all(finding.severity is Severity.INFO for finding in findings)
+
+
+def test_counts_that_istiod_does_not_report_are_unknown():
+    signals = meshnb.open(SNAPSHOTS / "no-data").control_plane()
+    findings = list(counts(signals, _mesh_with(Service=1)[1]))
+    assert {finding.status for finding in findings} == {Status.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("requests", "status"),
+    [
+        ({"cpu": "500m", "memory": "2Gi"}, "pass"),
+        ({"cpu": "10m", "memory": "100Mi"}, "fail"),
+        ({"cpu": "500m", "memory": "10Mi"}, "fail"),
+        ({}, "unknown"),
+    ],
+)
+def test_s11_76_size_by_istio_s_reference(requests, status):
+    """1,000 services, 2,000 proxies: 1 vCPU and 1.5 GB; 42 services and 50 proxies ask for 0.042 of it."""
+    signals = meshnb.open(SNAPSHOTS / "healthy").control_plane()
+    (finding,) = size(signals, istiod_settings([_deployment(2, requests=requests)]))
+    assert str(finding.status) == status
+    if status != "unknown":
+        assert "42 services and 50 proxies" in finding.summary
+
+
+def test_s11_04_the_four_factors_with_their_values():
+    frame = meshnb.open(SNAPSHOTS / "healthy").four_factors().df
+    assert frame["factor"].nunique() == 4
+    assert frame["measured"].str.len().min() > 0

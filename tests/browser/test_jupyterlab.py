@@ -22,10 +22,10 @@ DONE = """() => {
 }"""
 
 
-def run_all(page, url, token):
+def run_all(page, url, token, name):
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=TIMEOUT_MS)
     until = time.monotonic() + TIMEOUT_MS / 1000
-    while not connected(url, token):
+    while not connected(url, token, name):
         assert time.monotonic() < until, "no kernel"
         accept = page.locator(".jp-Dialog .jp-mod-accept")  # it may ask which kernel to take
         if accept.count():
@@ -36,10 +36,10 @@ def run_all(page, url, token):
     page.wait_for_function(DONE, timeout=TIMEOUT_MS)
 
 
-def connected(url, token):
-    """Whether the page has a kernel: what it shows as idle may have none yet."""
+def connected(url, token, name):
+    """Whether the notebook has its kernel: what the page shows as idle may have none yet."""
     with urllib.request.urlopen(f"{url}/api/sessions?token={token}", timeout=10) as answer:
-        kernels = [session["kernel"] for session in json.load(answer)]
+        kernels = [session["kernel"] for session in json.load(answer) if session["path"] == name]
     return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
 
 
@@ -48,7 +48,7 @@ def test_runbook_runs_in_jupyterlab(jupyterlab, open_page, name):
     url, token, root = jupyterlab
     shutil.copyfile(library.find(name).path, root / f"{name}.ipynb")
     page = open_page(f"{url}/lab/tree/{name}.ipynb?reset&token={token}")
-    run_all(page, url, token)
+    run_all(page, url, token, f"{name}.ipynb")
     outputs = page.locator(".jp-OutputArea-output")
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
@@ -63,6 +63,11 @@ def test_runbook_runs_in_jupyterlab(jupyterlab, open_page, name):
     assert page.locator(".meshnb table tbody tr").count() > 3
     assert page.locator(".meshnb .head", has_text="Verdict").count() == 1
     assert page.locator(".meshnb .finding.error").count() >= 1
+    # the theme of JupyterLab decides, not that of the system
+    ink = "getComputedStyle(document.querySelector('.meshnb')).color"
+    assert page.evaluate(ink) == "rgb(28, 33, 40)"
+    page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+    assert page.evaluate(ink) == "rgb(230, 233, 238)"
     foreign = [request for request in page.requests if not request.startswith((url, "data:", "blob:"))]
     assert not foreign
 
@@ -71,7 +76,7 @@ def test_apply_sets_the_variables(jupyterlab, open_page):
     url, token, root = jupyterlab
     shutil.copyfile(library.find("503-no-cluster").path, root / "form.ipynb")
     page = open_page(f"{url}/lab/tree/form.ipynb?reset&token={token}")
-    run_all(page, url, token)
+    run_all(page, url, token, "form.ipynb")
     field = page.locator(".jupyter-widgets input[type='text']").first
     field.wait_for(timeout=TIMEOUT_MS)
     assert field.input_value() == "demo/missing-subset"

@@ -27,6 +27,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     up.add_argument("--log-format", choices=("json", "text"), default="json", help="encoding of access logs (json)")
     up.add_argument("--stats", choices=("istio", "all"), default="istio", help="metrics to keep: as Istio, or all")
     up.add_argument("--no-prometheus", action="store_true", help="start without Prometheus")
+    up.add_argument("--debounce-after", default="100ms", metavar="T", help="quiet time before a push (100ms)")
+    up.add_argument("--debounce-max", default="10s", metavar="T", help="longest wait for quiet (10s)")
+    up.add_argument(
+        "--eds-debounce",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="changes of endpoints alone wait too (yes)",
+    )
+    up.add_argument("--push-throttle", type=int, default=100, metavar="N", help="proxies served at once (100)")
     add("status", _status, "what runs where")
     traffic = add("traffic", _traffic, "send a bounded number of requests to the gateway")
     traffic.add_argument("--requests", type=int, default=100, metavar="N", help="how many (100)")
@@ -60,6 +69,7 @@ def _home(arguments: argparse.Namespace) -> LabHome:
 
 def _up(arguments: argparse.Namespace) -> int:
     from meshnb.lab.lab import up
+    from meshnb.lab.xds.common import duration
 
     home = _home(arguments)
     started = up(
@@ -68,6 +78,10 @@ def _up(arguments: argparse.Namespace) -> int:
         log_format=arguments.log_format,
         stats=arguments.stats,
         prometheus=not arguments.no_prometheus,
+        debounce_after_s=float(duration(arguments.debounce_after, where="--debounce-after")[:-1]),
+        debounce_max_s=float(duration(arguments.debounce_max, where="--debounce-max")[:-1]),
+        eds_debounce=arguments.eds_debounce,
+        push_throttle=arguments.push_throttle,
     )
     print("The lab is ready." if started else "The lab already runs.")
     _print_status(home)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import queue
 import threading
 import time
@@ -9,10 +11,13 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
 from meshnb.errors import LabError
+from meshnb.lab.push import Push, PushRequest
+from meshnb.lab.telemetry import Telemetry
 from meshnb.lab.xds.common import CLUSTER, ENDPOINT, LISTENER, PUSH_ORDER, ROUTE, Resource
 
 SHORT = {CLUSTER: "CDS", ENDPOINT: "EDS", LISTENER: "LDS", ROUTE: "RDS"}
@@ -40,7 +45,6 @@ _MESSAGES = (
     "extensions.upstreams.http.v3.http_protocol_options_pb2",
 )
 
-_PUSH = object()
 _CLOSED = object()
 
 
@@ -50,12 +54,18 @@ def pack(resource: Resource) -> Any:
     Raises:
         LabError: a field or type that Envoy's protos do not have.
     """
+    return _packed(json.dumps(resource))
+
+
+@lru_cache(maxsize=20_000)
+def _packed(text: str) -> Any:
+    """What did not change since the last push is not encoded again, as in istiod's cache."""
     from google.protobuf import any_pb2, json_format
 
     for name in _MESSAGES:
         import_module(f"envoy.{name}")
     try:
-        return json_format.ParseDict(resource, any_pb2.Any())
+        return json_format.Parse(text, any_pb2.Any())
     except (json_format.ParseError, TypeError, ValueError) as error:
         raise LabError(f"not a valid Envoy configuration: {error}", hint="see Envoy's API reference") from error
 
@@ -84,7 +94,7 @@ class TypeState:
         return "ACK" if self.sent == self.acked else "NACK" if self.sent == self.nacked else "WAITING"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Connection:
     """One connected proxy."""
 
@@ -93,61 +103,90 @@ class Connection:
     version: str
     since: datetime
     queue: queue.SimpleQueue[object]
+    number: int = 0
     types: dict[str, TypeState] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Counters:
-    """What `/metrics` shows."""
-
-    pushes: dict[str, int] = field(default_factory=dict)
-    rejects: dict[str, int] = field(default_factory=dict)
-    convergence: list[float] = field(default_factory=list)
+    pushed: int = 0
+    """Last change whose endpoints it was sent."""
+    pushed_full: int = 0
+    """Last change it was sent all of."""
+    closed: bool = False
 
 
 class Discovery:
     """The ADS and SDS services.
 
     Args:
+        resources: resources by name of a proxy and type, made anew at each call.
         secrets: the secrets of a proxy by name.
+        telemetry: where pushes and refusals are counted.
     """
 
-    def __init__(self, secrets: Callable[[str], Mapping[str, Resource]]) -> None:
+    def __init__(
+        self,
+        resources: Callable[[str, str], Mapping[str, Any]],
+        secrets: Callable[[str], Mapping[str, Resource]],
+        telemetry: Telemetry,
+    ) -> None:
         self.changed = threading.Condition()
         self.connections: dict[str, Connection] = {}
-        self.counters = Counters()
+        self.telemetry = telemetry
         self.version = ""
-        self._resources: dict[str, dict[str, dict[str, Any]]] = {}
+        self._change = self._change_full = 0
+        self._resources = resources
         self._held: set[str] = set()
         self._secrets = secrets
+        self._numbers = itertools.count(1)
 
-    def push(self, resources: dict[str, dict[str, dict[str, Any]]], version: str) -> None:
-        """Make `resources` (by proxy, type and name) what the proxies get, and send it to all that are connected."""
+    def begin(self, version: str, request: PushRequest) -> list[Connection]:
+        """From now on the proxies get this version.
+
+        Returns:
+            The connections to push it to.
+        """
         with self.changed:
-            self._resources, self.version = resources, version
-            for connection in self.connections.values():
-                if connection.proxy not in self._held:
-                    connection.queue.put(_PUSH)
+            self.version, self._change = version, max(request.change, self._change)
+            if request.full:
+                self._change_full = self._change
+            return self.receivers()
 
-    def hold(self, proxies: Iterable[str]) -> None:
-        """Send nothing more to these proxies: as an update that is lost on its way."""
+    def receivers(self) -> list[Connection]:
+        """Connected proxies that may be sent something."""
         with self.changed:
-            self._held = set(proxies)
+            return [c for c in self.connections.values() if c.proxy not in self._held]
 
-    def wait(self, version: str, *, seconds: float) -> None:
-        """Wait until every connected proxy has accepted or refused everything of a version, or time is up."""
+    def hold(self, proxies: Iterable[str]) -> bool:
+        """Send nothing more to these proxies: as an update that is lost on its way.
+
+        Returns:
+            Whether a proxy that was held is so no more.
+        """
+        with self.changed:
+            before, self._held = self._held, set(proxies)
+            return bool(before - self._held)
+
+    def deliver(self, connection: Connection, push: Push) -> None:
+        """Hand a push to the stream of its proxy; if that has ended, the push is over."""
+        with self.changed:
+            if not connection.closed:
+                connection.queue.put(push)
+                return
+        push.done()
+
+    def wait(self, change: int, *, full: bool, seconds: float) -> None:
+        """Wait until every connected proxy was sent a change and has accepted or refused it, or time is up.
+
+        Args:
+            change: its number.
+            full: whether more than endpoints changed.
+            seconds: how long at most.
+        """
         deadline = time.monotonic() + seconds
         with self.changed:
-            while any(self._pending(c, version) for c in self.connections.values() if c.proxy not in self._held):
+            while any(_pending(connection, change, full) for connection in self.receivers()):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return
                 self.changed.wait(left)
-
-    @staticmethod
-    def _pending(connection: Connection, version: str) -> bool:
-        states = [s for t, s in connection.types.items() if s.names or t in (CLUSTER, LISTENER)]
-        return any(s.version != version or s.status == "WAITING" for s in states)
 
     # Streams
 
@@ -158,9 +197,9 @@ class Discovery:
         connection: Connection | None = None
         try:
             while (item := inbox.get()) is not _CLOSED:
-                if item is _PUSH:
+                if isinstance(item, Push):
                     if connection is not None:
-                        yield from self._push_all(connection)
+                        yield from self._push(connection, item)
                     continue
                 request: Any = item
                 if connection is None:
@@ -168,10 +207,7 @@ class Discovery:
                 yield from self._answer(connection, request)
         finally:
             if connection is not None:
-                with self.changed:
-                    if self.connections.get(connection.proxy) is connection:
-                        del self.connections[connection.proxy]
-                    self.changed.notify_all()
+                self._disconnect(connection)
 
     def stream_secrets(self, requests: Iterable[Any], context: Any) -> Iterator[Any]:
         """One SDS stream; secrets never change while the lab runs, so each name is sent once."""
@@ -196,11 +232,26 @@ class Discovery:
         node = request.node
         version = node.user_agent_build_version.version
         number = f"{version.major_number}.{version.minor_number}.{version.patch}"
-        connection = Connection(_proxy_of(node.id), node.id, number, datetime.now(UTC), inbox)
+        connection = Connection(_proxy_of(node.id), node.id, number, datetime.now(UTC), inbox, next(self._numbers))
         with self.changed:
+            # what it asks for now is answered at once, from what was pushed last
+            connection.pushed, connection.pushed_full = self._change, self._change_full
             self.connections[connection.proxy] = connection
             self.changed.notify_all()
+        self.telemetry.count("pilot_xds", version="lab")
         return connection
+
+    def _disconnect(self, connection: Connection) -> None:
+        with self.changed:
+            connection.closed = True
+            if self.connections.get(connection.proxy) is connection:
+                del self.connections[connection.proxy]
+            self.changed.notify_all()
+        self.telemetry.count("pilot_xds", -1, version="lab")
+        while not connection.queue.empty():
+            item = connection.queue.get()
+            if isinstance(item, Push):
+                item.done()
 
     def _answer(self, connection: Connection, request: Any) -> Iterator[Any]:
         kind = request.type_url
@@ -215,41 +266,67 @@ class Discovery:
                 return
             known, state.names = set(state.names), tuple(request.resource_names)
             if not first:
-                self._record(kind, state, request)
+                self._record(connection, kind, state, request)
             self.changed.notify_all()
         if first or set(request.resource_names) - known:
-            yield self._response(connection, kind, state)
+            yield from self._response(connection, kind, state)
 
-    def _record(self, kind: str, state: TypeState, request: Any) -> None:
+    def _record(self, connection: Connection, kind: str, state: TypeState, request: Any) -> None:
         if state.status == "WAITING":
             state.answered_at = time.time()
-            self.counters.convergence.append(state.answered_at - state.sent_at)
         if request.HasField("error_detail"):
             state.nacked, state.error = request.response_nonce, request.error_detail.message
-            self.counters.rejects[kind] = self.counters.rejects.get(kind, 0) + 1
+            short = SHORT[kind].lower()
+            self.telemetry.count("pilot_total_xds_rejects", type=short)
+            # istiod's label err is the code of gRPC; Envoy refuses with INVALID_ARGUMENT
+            self.telemetry.count(f"pilot_xds_{short}_reject", node=connection.proxy, err="InvalidArgument")
         else:
             state.acked, state.error = request.response_nonce, ""
 
-    def _push_all(self, connection: Connection) -> Iterator[Any]:
-        for kind in PUSH_ORDER:
-            state = connection.types.get(kind)
-            if state is not None and (state.names or kind in (CLUSTER, LISTENER)):
-                yield self._response(connection, kind, state)
+    def _push(self, connection: Connection, push: Push) -> Iterator[Any]:
+        request = push.request
+        try:
+            for kind in PUSH_ORDER if request.full else (ENDPOINT,):
+                state = connection.types.get(kind)
+                if state is not None and (state.names or kind in (CLUSTER, LISTENER)):
+                    yield from self._response(connection, kind, state)
+            self._pushed(connection, request)
+        finally:
+            push.done()
 
-    def _response(self, connection: Connection, kind: str, state: TypeState) -> Any:
+    def _pushed(self, connection: Connection, request: PushRequest) -> None:
+        self.telemetry.observe("pilot_proxy_convergence_time", time.monotonic() - request.start)
+        with self.changed:
+            connection.pushed = max(connection.pushed, request.change)
+            if request.full:
+                connection.pushed_full = connection.pushed
+            self.changed.notify_all()
+
+    def _response(self, connection: Connection, kind: str, state: TypeState) -> Iterator[Any]:
+        """One response. Goes on when gRPC has taken it, so the time until then is counted."""
         from envoy.service.discovery.v3 import discovery_pb2
 
+        begin = time.monotonic()
+        found = self._resources(connection.proxy, kind)
         with self.changed:
-            found = self._resources.get(connection.proxy, {}).get(kind, {})
             names = found if kind in (CLUSTER, LISTENER) else [n for n in state.names if n in found]
-            state.version, state.sent, state.sent_at = self.version, f"{self.version}-{uuid.uuid4()}", time.time()
-            self.counters.pushes[kind] = self.counters.pushes.get(kind, 0) + 1
-            return discovery_pb2.DiscoveryResponse(
-                version_info=self.version,
-                type_url=kind,
-                nonce=state.sent,
-                resources=[found[name] for name in names],
-            )
+            version, state.sent, state.sent_at = self.version, f"{self.version}-{uuid.uuid4()}", time.time()
+            state.version = version
+        yield discovery_pb2.DiscoveryResponse(
+            version_info=version,
+            type_url=kind,
+            nonce=state.sent,
+            resources=[found[name] for name in names],
+        )
+        short = SHORT[kind].lower()
+        self.telemetry.observe("pilot_xds_push_time", time.monotonic() - begin, type=short)
+        self.telemetry.count("pilot_xds_pushes", type=short)
+
+
+def _pending(connection: Connection, change: int, full: bool) -> bool:
+    if (connection.pushed_full if full else connection.pushed) < change:
+        return True
+    return any(state.sent and state.status == "WAITING" for state in connection.types.values())
 
 
 def _read(requests: Iterable[Any], inbox: queue.SimpleQueue[object]) -> None:

@@ -5,10 +5,10 @@
     GET  /ready
     GET  /debug/syncz     what each proxy was sent and accepted, in istiod's shape
     GET  /debug/adsz      who is connected
-    GET  /metrics         counters named like istiod's, labelled istiod="lab"
+    GET  /metrics         metrics named like istiod's, labelled istiod="lab"
     GET  /lab/objects     all objects by resource name
     POST /lab/apply       {"apply": [object …], "delete": [[kind, namespace, name] …], "replace": false,
-                           "hold": [proxy …]}
+                           "hold": [proxy …], "wait": true}
 
 What it says of itself is the lab's own, and labelled so; it is not istiod.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,17 +27,19 @@ from typing import Any
 
 from meshnb.errors import LabError
 from meshnb.lab.ads import SHORT, Connection, Discovery, pack, resource_name, serve
+from meshnb.lab.changes import changes
 from meshnb.lab.envoy import node_id
 from meshnb.lab.inventory import healthy_objects
 from meshnb.lab.pki import VALID
 from meshnb.lab.plan import CLUSTER_ID, MONITOR_PORT, PODS, XDS_PORT, LabHome, find_pod
+from meshnb.lab.push import Debounce, Debouncer, Pusher, PushRequest
+from meshnb.lab.telemetry import Telemetry
 from meshnb.lab.world import Key, World, key_of
-from meshnb.lab.xds import translate
+from meshnb.lab.xds import TRANSLATORS
 from meshnb.lab.xds.common import CLUSTER, ENDPOINT, LISTENER, ROUTE, Proxy
 from meshnb.lab.xds.endpoints import secrets
 
 _SYNCZ = {CLUSTER: "cluster", LISTENER: "listener", ROUTE: "route", ENDPOINT: "endpoint"}
-_BUCKETS = (0.1, 0.5, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0)
 _WAIT_S = 10.0
 
 
@@ -54,19 +57,35 @@ class ControlPlane:
         saved = home.read(home.objects)
         self.world = World.restore(saved["objects"]) if saved else World(healthy_objects(self.plan))
         self.pushes = int(saved.get("pushes", 0))
-        self.discovery = Discovery(self.secrets)
-        self._push(self.world)
+        self.pushed = self.world
+        self.telemetry = Telemetry()
+        self.discovery = Discovery(self.resources, self.secrets, self.telemetry)
+        self.pusher = Pusher[Connection](self.discovery.deliver, self.plan.push_throttle, self.telemetry)
+        debounce = Debounce(self.plan.debounce_after_s, self.plan.debounce_max_s, self.plan.eds_debounce)
+        self.debouncer = Debouncer(self.push, debounce, self.telemetry)
+        # numbers of the last change, and of the last that was more than endpoints
+        self.change, self.last_full = 0, 0
+        self._check(self.world)
+        self._save()
+        self.push(PushRequest(True, Counter(), 0))
 
     def apply(
-        self, apply: list[Any], delete: list[Key], *, replace: bool, hold: list[str] | None = None
+        self,
+        apply: list[Any],
+        delete: list[Key],
+        *,
+        replace: bool,
+        hold: list[str] | None = None,
+        wait: bool = True,
     ) -> dict[str, Any]:
-        """Change objects, push, and wait for every proxy's answer.
+        """Change objects, which are pushed by and by, and wait for every proxy's answer.
 
         Args:
             apply: objects to add or change.
             delete: keys of objects to delete.
             replace: delete every object that is not in `apply`.
             hold: proxies that get nothing from now on; as before if not given.
+            wait: wait for the answers.
 
         Returns:
             `version`, `changed` (kind, namespace, name of each) and, per proxy and type, `status` and `error`.
@@ -81,26 +100,68 @@ class ControlPlane:
                 kept = {key_of(item) for item in apply}
                 delete = [key for key in map(key_of, world.objects()) if key not in kept]
             changed += [key for key in delete if world.drop(key)]
-            if hold is not None:
-                self.discovery.hold(hold)
-            self._push(world)
-            self.world = world
-        self.discovery.wait(self.discovery.version, seconds=_WAIT_S)
+            self._check(world)
+            before, self.world = self.world, world
+            if changed:
+                self._save()
+            released = hold is not None and self.discovery.hold(hold)
+            self._tell(before, released=released)
+            last = self.change, self.last_full
+        if wait:
+            # both: an update of endpoints may go past one that waits
+            seconds = _WAIT_S + self.plan.debounce_max_s
+            self.discovery.wait(last[0], full=False, seconds=seconds)
+            self.discovery.wait(last[1], full=True, seconds=_WAIT_S)
         return {"version": self.discovery.version, "changed": changed, "proxies": self.answers()}
+
+    def _tell(self, before: World, *, released: bool) -> None:
+        """Count every change and hand it to the debounce, as istiod does with what its watches tell."""
+        found = changes(before, self.world, self.plan)
+        for change in found:
+            for kind in change.counted:
+                self.telemetry.count("pilot_inbound_updates", type=kind)
+        reasons = [(change.full, change.reason) for change in found if change.reason]
+        if released:
+            reasons.append((True, "proxy"))
+        for full, reason in reasons:
+            self.change += 1
+            if full:
+                self.last_full = self.change
+            self.debouncer.submit(PushRequest(full, Counter([reason]), self.change))
+
+    def push(self, request: PushRequest) -> None:
+        """A batch of changes, or one of endpoints alone that did not wait: queue it for every proxy."""
+        with self.lock:
+            version = self.discovery.version
+            if request.full:
+                self.pushed = self.world
+                self.pushes += 1
+                version = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}/{self.pushes}"
+            self.telemetry.set("pilot_services", len(self.pushed.of("Service")))
+            self.telemetry.set("pilot_virt_services", len(self.pushed.of("VirtualService")))
+            connections = self.discovery.begin(version, request)
+        self.pusher.start(connections, request)
+
+    def resources(self, proxy: str, kind: str) -> dict[str, Any]:
+        """Resources of a proxy and type: endpoints as they are now, all else as at the last push of all types."""
+        world = self.world if kind == ENDPOINT else self.pushed
+        found = TRANSLATORS[kind](Proxy(find_pod(proxy), self.plan, world))
+        return {resource_name(resource): pack(resource) for resource in found}
+
+    def _check(self, world: World) -> None:
+        """Translate everything for everybody, so that what cannot be pushed is refused before anything changes."""
+        for pod in PODS:
+            for make in TRANSLATORS.values():
+                for resource in make(Proxy(pod, self.plan, world)):
+                    pack(resource)
+
+    def _save(self) -> None:
+        self.home.write(self.home.objects, {"pushes": self.pushes, "objects": self.world.objects()})
 
     def secrets(self, proxy: str) -> dict[str, Any]:
         """Certificates of a proxy, of the kind that `wanted.json` says."""
         kind = self.home.read(self.home.wanted).get("certificates", {}).get(proxy, VALID)
         return secrets(find_pod(proxy), self.home.pki, kind=kind)
-
-    def _push(self, world: World) -> None:
-        resources: dict[str, dict[str, dict[str, Any]]] = {}
-        for pod in PODS:
-            found = translate(Proxy(pod, self.plan, world))
-            resources[pod.proxy] = {kind: {resource_name(r): pack(r) for r in rs} for kind, rs in found.items()}
-        self.pushes += 1
-        self.home.write(self.home.objects, {"pushes": self.pushes, "objects": world.objects()})
-        self.discovery.push(resources, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}/{self.pushes}")
 
     def answers(self) -> dict[str, dict[str, dict[str, str]]]:
         """Per connected proxy and type: the status of the last response and the text of a refusal."""
@@ -120,7 +181,7 @@ class ControlPlane:
         with self.discovery.changed:
             clients = [
                 {
-                    "connectionId": f"{connection.proxy}-1",
+                    "connectionId": f"{connection.proxy}-{connection.number}",
                     "connectedAt": _time(connection.since),
                     "address": node_id(self.plan, find_pod(connection.proxy)).split("~")[1],
                     "watches": {kind: list(state.names) for kind, state in connection.types.items()},
@@ -128,30 +189,6 @@ class ControlPlane:
                 for _, connection in sorted(self.discovery.connections.items())
             ]
         return {"totalClients": len(clients), "clients": clients}
-
-    def metrics(self) -> str:
-        """Counters in Prometheus' text format."""
-        with self.discovery.changed:
-            counters, connected = self.discovery.counters, len(self.discovery.connections)
-            times = list(counters.convergence)
-            lines = ["# TYPE pilot_xds gauge", f'pilot_xds{{istiod="lab",version="lab"}} {connected}']
-            lines.append("# TYPE pilot_xds_pushes counter")
-            lines += [
-                f'pilot_xds_pushes{{istiod="lab",type="{SHORT[t].lower()}"}} {n}'
-                for t, n in sorted(counters.pushes.items())
-            ]
-            lines.append("# TYPE pilot_total_xds_rejects counter")
-            lines += [
-                f'pilot_total_xds_rejects{{istiod="lab",type="{SHORT[t].lower()}"}} {n}'
-                for t, n in sorted(counters.rejects.items())
-            ]
-        name = "pilot_proxy_convergence_time"
-        lines.append(f"# TYPE {name} histogram")
-        for limit in (*_BUCKETS, float("inf")):
-            label = "+Inf" if limit == float("inf") else f"{limit:g}"
-            lines.append(f'{name}_bucket{{istiod="lab",le="{label}"}} {sum(t <= limit for t in times)}')
-        lines += [f'{name}_sum{{istiod="lab"}} {sum(times):.6f}', f'{name}_count{{istiod="lab"}} {len(times)}']
-        return "\n".join(lines) + "\n"
 
 
 def _time(moment: datetime) -> str:
@@ -202,7 +239,7 @@ class Handler(BaseHTTPRequestHandler):
             "/ready": lambda: "ready",
             "/debug/syncz": plane.syncz,
             "/debug/adsz": plane.adsz,
-            "/metrics": plane.metrics,
+            "/metrics": plane.telemetry.text,
             "/lab/objects": lambda: plane.world.lists(),
         }
         page = pages.get(self.path.partition("?")[0])
@@ -215,7 +252,7 @@ class Handler(BaseHTTPRequestHandler):
         """Change objects."""
         body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
         delete = [(kind, namespace, name) for kind, namespace, name in body.get("delete") or []]
-        options = {"replace": bool(body.get("replace")), "hold": body.get("hold")}
+        options = {"replace": bool(body.get("replace")), "hold": body.get("hold"), "wait": body.get("wait", True)}
         try:
             self.answer(200, self.server.plane.apply(body.get("apply") or [], delete, **options))
         except LabError as error:

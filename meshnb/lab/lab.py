@@ -62,6 +62,10 @@ def up(
     log_format: str = "json",
     stats: str = "istio",
     prometheus: bool = True,
+    debounce_after_s: float = 0.1,
+    debounce_max_s: float = 10.0,
+    eds_debounce: bool = True,
+    push_throttle: int = 100,
 ) -> bool:
     """Start the lab and wait until every part is ready.
 
@@ -71,16 +75,30 @@ def up(
         log_format: `json` or `text`, the encoding of the access log.
         stats: `istio` keeps the metrics a mesh keeps by default, `all` keeps everything.
         prometheus: start Prometheus if one is found.
+        debounce_after_s: quiet time of the control plane before a push, as `PILOT_DEBOUNCE_AFTER`.
+        debounce_max_s: longest wait, as `PILOT_DEBOUNCE_MAX`.
+        eds_debounce: whether changes of endpoints alone wait too, as `PILOT_ENABLE_EDS_DEBOUNCE`.
+        push_throttle: proxies served at once, as `PILOT_PUSH_THROTTLE`.
 
     Returns:
         True if it was started, false if it already runs.
 
     Raises:
         MissingExtra: the extra `lab` is not installed.
+        UsageError: a setting out of range.
         LabError: no Envoy for this platform, an address is taken, or a part does not start.
     """
     require_packages()
     home = home or LabHome.of(subnet=subnet)
+    plan = Plan(
+        subnet,
+        log_format,
+        stats,
+        debounce_after_s=debounce_after_s,
+        debounce_max_s=debounce_max_s,
+        eds_debounce=eds_debounce,
+        push_throttle=push_throttle,
+    )
     home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(home):
         if is_up(home):
@@ -88,7 +106,7 @@ def up(
         _end_leftovers(home)
         envoy, version = find_envoy()
         found = find_prometheus() if prometheus else ""
-        plan = Plan(subnet, log_format, stats, str(envoy), version, found)
+        plan = replace(plan, envoy=str(envoy), envoy_version=version, prometheus=found)
         _require_free(plan)
         _write(home, plan)
         supervisor = 0

@@ -100,9 +100,13 @@ class Plan:
         envoy: path of the Envoy binary.
         envoy_version: its version.
         prometheus: path of Prometheus, empty if there is none.
+        debounce_after_s: `PILOT_DEBOUNCE_AFTER` of the control plane: quiet time before a push.
+        debounce_max_s: `PILOT_DEBOUNCE_MAX`: longest wait.
+        eds_debounce: `PILOT_ENABLE_EDS_DEBOUNCE`: whether changes of endpoints alone wait too.
+        push_throttle: `PILOT_PUSH_THROTTLE`: proxies served at once.
 
     Raises:
-        UsageError: a subnet outside loopback, an unknown option.
+        UsageError: a subnet outside loopback, an unknown option, a negative time, a throttle below 1.
     """
 
     subnet: str = SUBNET
@@ -111,6 +115,10 @@ class Plan:
     envoy: str = ""
     envoy_version: str = ""
     prometheus: str = ""
+    debounce_after_s: float = 0.1
+    debounce_max_s: float = 10.0
+    eds_debounce: bool = True
+    push_throttle: int = 100
 
     def __post_init__(self) -> None:
         numbers = self.subnet.split(".") if re.fullmatch(r"127\.\d{1,3}\.\d{1,3}", self.subnet) else []
@@ -120,6 +128,10 @@ class Plan:
             raise UsageError(f"log format {self.log_format!r}", hint="json or text")
         if self.stats not in ("istio", "all"):
             raise UsageError(f"stats {self.stats!r}", hint="istio or all")
+        if not (0 <= self.debounce_after_s <= 60 and 0 <= self.debounce_max_s <= 60):
+            raise UsageError("a debounce time is 0 to 60 seconds", hint="Istio's own: 0.1 and 10")
+        if self.push_throttle < 1:
+            raise UsageError(f"push throttle {self.push_throttle}", hint="1 or more; Istio's own was 100")
 
     def address(self, host: int) -> str:
         """An address of the lab."""

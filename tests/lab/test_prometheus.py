@@ -44,6 +44,26 @@ def test_istio_requests_total_of_both_reporters_is_in_prometheus(scraped: LabHom
     assert found == {"source": 20.0, "destination": 20.0}
 
 
+@pytest.mark.lab
+def test_the_metrics_of_the_control_plane_are_scraped(scraped: LabHome):
+    """S11-23, S11-24: pushes by type and connections, by the queries one uses on a mesh."""
+    labs.break_("missing-subset", scraped)
+    queries = {
+        'sum(pilot_xds{istiod="lab"})': 5.0,
+        'sum(pilot_proxy_convergence_time_bucket{le="+Inf"}) >= bool 5': 1.0,
+        'count(count by (type) (pilot_xds_pushes{istiod="lab"}))': 4.0,
+    }
+    found: dict[str, float] = {}
+    deadline = time.monotonic() + 20
+    while found != queries and time.monotonic() < deadline:
+        for query in queries:
+            _, body = call(scraped.load_plan().prometheus_address, 9090, f"/api/v1/query?query={quote(query)}")
+            for row in json.loads(body)["data"]["result"]:
+                found[query] = float(row["value"][1])
+        time.sleep(0.1)
+    assert found == queries
+
+
 def test_the_one_that_is_named_is_taken_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")

@@ -52,7 +52,7 @@ class Snapshot:
         """Open a snapshot.
 
         Args:
-            source: a folder or `.tar.gz`, also of `istioctl bug-report`; `demo`, or `demo/NAME` with a name of `DEMOS`.
+            source: a folder or `.tar.gz`, also of `istioctl bug-report`, a must-gather or YAML; `demo`, or `demo/NAME`.
 
         Raises:
             NotFound: no such file or demo.
@@ -90,8 +90,8 @@ class Snapshot:
     @classmethod
     def _open_folder(cls, folder: Path, *, name: str) -> Snapshot:
         path = folder / "manifest.json"
-        if not path.is_file() and (report := cls._open_bug_report(folder, name=name)):
-            return report
+        if not path.is_file() and (foreign := cls._open_foreign(folder, name=name)):
+            return foreign
         if not path.is_file():
             what = "an empty folder" if not any(folder.iterdir()) else "no manifest.json in it"
             raise FormatError(f"not a snapshot: {what}", file=name, hint="make one with: meshnb capture --out FILE")
@@ -101,17 +101,27 @@ class Snapshot:
         return cls(folder, manifest, name=name)
 
     @classmethod
-    def _open_bug_report(cls, folder: Path, *, name: str) -> Snapshot | None:
-        """The snapshot made of an `istioctl bug-report`, if the folder is one."""
+    def _open_foreign(cls, folder: Path, *, name: str) -> Snapshot | None:
+        """The snapshot made of what another tool wrote: `istioctl bug-report`, a must-gather, YAML of objects."""
         from meshnb.sources.bug_report import find_bug_report, open_bug_report
+        from meshnb.sources.gathered import is_gathered, open_gathered
 
         root = find_bug_report(folder)
-        if root is None:
+        if root is None and not is_gathered(folder):
             return None
         target = Path(tempfile.mkdtemp(prefix="meshnb-"))
-        snapshot = open_bug_report(root, target, name=name)
+        try:
+            snapshot = open_bug_report(root, target, name=name) if root else open_gathered(folder, target, name=name)
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
         weakref.finalize(snapshot, shutil.rmtree, target, ignore_errors=True)
         return snapshot
+
+    @classmethod
+    def open_written(cls, folder: Path, *, name: str) -> Snapshot:
+        """Open a snapshot folder under the name of what it was made of."""
+        return cls._open_folder(folder, name=name)
 
     def documents(self, kind: str = "", *, proxy: str = "") -> tuple[Document, ...]:
         """Documents that are there, in manifest order.

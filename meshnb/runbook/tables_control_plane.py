@@ -61,19 +61,17 @@ class ControlPlaneTables(MeshBase):
     @returns(tables.RECORDED_QUERIES)
     def recorded_queries(self) -> pd.DataFrame:
         """The queries of the snapshot, and what came back."""
-        return tables.RECORDED_QUERIES.rows(
-            {
-                "name": name,
-                "query": one.query,
-                "kind": one.kind,
-                "samples": None if one.error else len(one.frame()),
-                "error": one.error or None,
-                "start": one.start,
-                "end": one.end,
-                "step_s": one.step_s,
-            }
-            for name, one in self._recordings.items()
-        )
+        rows = []
+        for name, one in self._recordings.items():
+            samples, error = None, one.error
+            if not error:
+                try:
+                    samples = len(one.frame())
+                except FormatError as wrong:
+                    error = wrong.message
+            row = {"name": name, "query": one.query, "kind": one.kind, "samples": samples, "error": error or None}
+            rows.append(row | {"start": one.start, "end": one.end, "step_s": one.step_s})
+        return tables.RECORDED_QUERIES.rows(rows)
 
     def samples(self, name: str, *, window: str | Window = "") -> pd.DataFrame:
         """Samples of a recorded query: one column per label, `time`, `value`.
@@ -229,7 +227,17 @@ class ControlPlaneTables(MeshBase):
     @returns(requests.REQUEST_RATES)
     def request_rates(self) -> pd.DataFrame:
         """Requests a second over the window by reporter, source, destination, code and flags."""
-        return requests.REQUEST_RATES.conform(_telemetry(self._recordings.get("requests")), extra=False)
+        one = self._recordings.get("requests")
+        if one is None:
+            return requests.REQUEST_RATES.empty()
+        try:
+            frame = one.frame()
+        except FormatError as error:
+            path = next(d.path for d in self.documents("request_rates") if self.snapshot.source_of(d) == one.file)
+            self._unreadable[path] = error.message
+            return requests.REQUEST_RATES.empty()
+        frame = frame.drop(columns="time").rename(columns={"value": "rate"})
+        return requests.REQUEST_RATES.conform(frame[[n for n in frame if n in requests.REQUEST_RATES.column_names]])
 
     @returns(requests.REQUEST_SUCCESS)
     def request_success(self, service: str = "") -> pd.DataFrame:
@@ -254,11 +262,3 @@ class ControlPlaneTables(MeshBase):
     def request_health(self, *, tolerances: Sequence[telemetry.Tolerance] = telemetry.TOLERANCES) -> pd.DataFrame:
         """Health of each workload by Kiali's formula; its thresholds are parameters."""
         return telemetry.health(self.request_rates(), tolerances)
-
-
-def _telemetry(one: Recorded | None) -> pd.DataFrame:
-    """The recorded requests with every column, whichever labels the mesh has."""
-    if one is None:
-        return requests.REQUEST_RATES.empty()
-    frame = one.frame().drop(columns="time").rename(columns={"value": "rate"})
-    return frame[[name for name in frame if name in requests.REQUEST_RATES.column_names]]

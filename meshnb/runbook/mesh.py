@@ -192,8 +192,17 @@ class Mesh(CauseViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneV
             found += [finding for finding in registry.run(check, self) if self._in_scope(finding)] or [
                 registry.passed(check.code, f"Nothing found in namespace {self.namespace}.")
             ]
+        found = self._less_sure(found)
         self._found += found
         return FindingList(found)
+
+    def _less_sure(self, found: list[Finding]) -> list[Finding]:
+        """What rests on proxies that are not up to date says less about what was applied."""
+        from meshnb.checks.confidence import behind, cap_confidence
+
+        if not any(finding.status is Status.FAIL for finding in found) or self.absent("proxy_status"):
+            return found
+        return cap_confidence(found, behind(self.proxy_status()))
 
     def record(self, findings: Iterable[Finding]) -> None:
         """Count findings that were made elsewhere towards the verdict."""

@@ -10,6 +10,7 @@ from meshnb.envoy.explain.connection_manager import ConnectionManager
 from meshnb.envoy.explain.endpoint import address_text
 from meshnb.envoy.explain.fields import Message, child, has, items, text, type_name, value
 from meshnb.envoy.explain.listener import Listener
+from meshnb.envoy.explain.rules import Rules
 from meshnb.envoy.explain.virtual_host import RouteTable
 from meshnb.errors import FormatError
 
@@ -35,6 +36,7 @@ class Config:
         self.name = name
         self._page = clusters if isinstance(clusters, Mapping) else {}
         self._sections = list(self._sections_of(dump))
+        self.rules = self._rules()
         self.rejected_listeners: list[tuple[str, Message]] = []
         self.listeners = self._listeners()
         self.clusters = self._clusters()
@@ -134,6 +136,10 @@ class Config:
                         unknown = f"runtime layer {text(layer, 'name')} is not in the dump"
         return values, unknown
 
+    def _rules(self) -> Rules:
+        bootstraps = (child(s, "bootstrap") for s in self._sections if type_name(s) == "BootstrapConfigDump")
+        return Rules.of(next(bootstraps, {}))
+
     def manager(self, filter_config: Message) -> ConnectionManager:
         """The HTTP connection manager of a filter's `typed_config`, compiled once."""
         key = id(filter_config)
@@ -147,16 +153,16 @@ class Config:
             if manager.rds not in self._tables:
                 if manager.rds not in self.routes:
                     return None
-                self._tables[manager.rds] = RouteTable.of(self.routes[manager.rds])
+                self._tables[manager.rds] = RouteTable.of(self.routes[manager.rds], self.rules)
             return self._tables[manager.rds]
         if manager.table is None:
-            manager.table = RouteTable.of(manager.inline)
+            manager.table = RouteTable.of(manager.inline, self.rules)
         return manager.table
 
     def tables(self) -> Iterator[tuple[str, RouteTable]]:
         """Every route configuration with where it is used, inline ones by listener and chain."""
         for name in self.routes:
-            table = self._tables.setdefault(name, RouteTable.of(self.routes[name]))
+            table = self._tables.setdefault(name, RouteTable.of(self.routes[name], self.rules))
             yield name, table
         for listener in self.listeners:
             for chain in [*listener.chains, *([listener.default] if listener.default else [])]:

@@ -9,6 +9,7 @@ from meshnb.envoy.explain.fields import Message, child, flag, has, items, number
 from meshnb.envoy.explain.headers import Headers
 from meshnb.envoy.explain.path import merge_slashes, normalize, unescape_slashes
 from meshnb.envoy.explain.request import Request
+from meshnb.envoy.explain.rules import Rules
 from meshnb.envoy.explain.virtual_host import RouteTable, port_start
 
 _HOP_BY_HOP = ("proxy-connection", "keep-alive", "te")
@@ -92,14 +93,15 @@ class ConnectionManager:
             filters,
         )
 
-    def prepare(self, request: Request, *, port: int) -> Prepared:
+    def prepare(self, request: Request, *, port: int, rules: Rules) -> Prepared:
         """Normalize path and host and add the headers of the connection, in Envoy's order.
 
         Args:
             request: the request.
             port: port of the connection, for `strip_matching_host_port`.
+            rules: those of Envoy's version.
         """
-        prepared = Prepared(Headers(request.headers, partial=request.partial))
+        prepared = Prepared(Headers(request.headers, partial=request.partial, one_by_one=rules.headers_one_by_one))
         headers = prepared.headers
         headers.set(":method", request.method)
         is_connect = request.method == "CONNECT"
@@ -116,13 +118,13 @@ class ConnectionManager:
             prepared.reply = Reply(404, "absolute_path_rejected", f'path "{request.path}" does not start with a slash')
             return prepared
         if not is_connect:
-            self._normalize_path(prepared)
+            self._normalize_path(prepared, rules)
         if prepared.reply is None:
             self._strip_host(prepared, port)
             self._connection_headers(prepared, request)
         return prepared
 
-    def _normalize_path(self, prepared: Prepared) -> None:
+    def _normalize_path(self, prepared: Prepared, rules: Rules) -> None:
         path = before = prepared.headers.first(":path") or ""
         if "#" in path:
             prepared.reply = Reply(400, "path_normalization_failed", "the path has a fragment")
@@ -138,7 +140,7 @@ class ConnectionManager:
                 redirect = action == "UNESCAPE_AND_REDIRECT"
                 path = unescaped
         if flag(self.config, "normalize_path"):
-            normal = normalize(path)
+            normal = normalize(path, dots_with_parameters=rules.dots_with_parameters)
             if normal is None:
                 prepared.reply = Reply(400, "path_normalization_failed", "the path cannot be normalized")
                 return

@@ -30,12 +30,16 @@ class Headers:
     Args:
         pairs: names in lower case, with values.
         partial: there may be others.
+        one_by_one: headers of one name are compared each on its own, as newer versions do.
     """
 
-    __slots__ = ("_maybe", "_partial", "_sure", "_values")
+    __slots__ = ("_maybe", "_one_by_one", "_partial", "_sure", "_values")
 
-    def __init__(self, pairs: Iterable[tuple[str, str]] = (), *, partial: bool = False) -> None:
+    def __init__(
+        self, pairs: Iterable[tuple[str, str]] = (), *, partial: bool = False, one_by_one: bool = True
+    ) -> None:
         self._partial = partial
+        self._one_by_one = one_by_one
         self._values: dict[str, list[str]] = {}
         self._sure: dict[str, str] = {}
         self._maybe: dict[str, str] = {}
@@ -54,7 +58,7 @@ class Headers:
             return Unknown("the log does not show it")
         if len(found) > 1 and name in INLINE:
             return [",".join(text for text in found if text)]
-        return found
+        return found if self._one_by_one or len(found) < 2 else [",".join(found)]
 
     def get(self, name: str) -> str | Unknown | None:
         """All values as one, `None` if there is none, or what is not known."""

@@ -61,7 +61,7 @@ def merge_slashes(path: str) -> str:
     return first + inner + last + mark + query
 
 
-def normalize(path: str) -> str | None:
+def normalize(path: str, *, dots_with_parameters: bool = True) -> str | None:
     r"""RFC 3986 normalization before the query; `None` if the path cannot be normalized.
 
     Dot segments are removed, unreserved characters unescaped, `\` becomes `/`.
@@ -71,7 +71,7 @@ def normalize(path: str) -> str | None:
         '/a/A?c=..'
     """
     before, mark, query = path.partition("?")
-    if "/." in before and ";" in before:
+    if dots_with_parameters and "/." in before and ";" in before:
         # Parameters do not hide a dot segment: /..;x/ is /../. An escaped dot with parameters stays.
         before = "/".join(_DOTS_WITH_PARAMETERS.sub(r"\1", segment) for segment in before.split("/"))
     plain = _canonical_characters(before.encode("utf-8", "surrogateescape"))

@@ -49,7 +49,8 @@ class Route:
     Args:
         config: JSON of a `Route`.
         index: its position in the virtual host.
-        ignore_path_parameters: match paths up to the first `;`.
+        ignore_path_parameters: which `;parameters` of a path are left out: `segments` for all, `rest` for the first
+            with everything behind it, empty for none.
     """
 
     __slots__ = (
@@ -70,7 +71,7 @@ class Route:
         "value",
     )
 
-    def __init__(self, config: Message, index: int, *, ignore_path_parameters: bool = False) -> None:
+    def __init__(self, config: Message, index: int, *, ignore_path_parameters: str = "") -> None:
         self.config = config
         self.index = index
         self.name = text(config, "name")
@@ -132,7 +133,8 @@ class Route:
             return Miss("the request has no path; only a CONNECT route takes it")
         path = without_query(view.path)
         if self.ignore_path_parameters and ";" in path:
-            path = without_parameters(path)
+            by_segment = self.ignore_path_parameters == "segments"
+            path = without_parameters(path) if by_segment else path.partition(";")[0]
         if self.kind == "safe_regex":
             matches = full_match(self.value, path)
             if isinstance(matches, Unknown):

@@ -9,6 +9,7 @@ from meshnb.envoy.explain.fields import Message, flag, items, text, texts
 from meshnb.envoy.explain.headers import Headers
 from meshnb.envoy.explain.match import lower
 from meshnb.envoy.explain.route import Route
+from meshnb.envoy.explain.rules import Rules
 
 _SHOWN = 12
 
@@ -35,7 +36,7 @@ class VirtualHost:
     require_tls: str = "NONE"
 
     @classmethod
-    def of(cls, config: Message, *, ignore_path_parameters: bool = False) -> VirtualHost:
+    def of(cls, config: Message, *, ignore_path_parameters: str = "") -> VirtualHost:
         """From the JSON of a `VirtualHost`."""
         routes = [
             Route(route, index, ignore_path_parameters=ignore_path_parameters)
@@ -64,7 +65,7 @@ class RouteTable:
     name: str
     config: Message
     ignore_port: bool = False
-    _ignore_path_parameters: bool = False
+    _ignore_path_parameters: str = ""
     _exact: dict[str, int] = field(default_factory=dict)
     _suffixes: dict[int, dict[str, int]] = field(default_factory=dict)
     _prefixes: dict[int, dict[str, int]] = field(default_factory=dict)
@@ -75,13 +76,14 @@ class RouteTable:
     _similar: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: Message) -> RouteTable:
+    def of(cls, config: Message, rules: Rules = Rules()) -> RouteTable:  # noqa: B008 - immutable
         """From the JSON of a `RouteConfiguration`."""
+        ignored = "segments" if rules.parameters_by_segment else "rest"
         table = cls(
             text(config, "name"),
             config,
             flag(config, "ignore_port_in_host_matching"),
-            flag(config, "ignore_path_parameters_in_path_matching"),
+            ignored if flag(config, "ignore_path_parameters_in_path_matching") else "",
             _configs=items(config, "virtual_hosts"),
         )
         for index, host in enumerate(table._configs):

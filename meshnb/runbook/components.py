@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from meshnb.errors import NotFound
 from meshnb.model.frame import returns
 from meshnb.model.tables.endpoint_truth import ENDPOINT_TRUTH
+from meshnb.model.tables.objects import NAMESPACES, RESILIENCE
 from meshnb.runbook.base import Needs
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_envoy import EnvoyTables
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 class ComponentViews(EnvoyTables, LogTables, ObjectTables, ComponentTables, IstiodTables):
     """Whether the parts of the mesh are up to date, complete and set up as they should be."""
 
-    TABLES: ClassVar[Mapping[str, Needs]] = {"endpoint_truth": Needs("kubernetes", "kubernetes/endpointslices.")}
+    TABLES: ClassVar[Mapping[str, Needs]] = {
+        "endpoint_truth": Needs("kubernetes", "kubernetes/endpointslices."),
+        "namespaces": Needs("kubernetes", "kubernetes/namespaces."),
+        "resilience": Needs("config_dump"),
+    }
 
     _TRUTH = ("endpoint_slices", "services", "pods", "clusters", "endpoints")
 
@@ -100,6 +105,32 @@ class ComponentViews(EnvoyTables, LogTables, ObjectTables, ComponentTables, Isti
         names = sorted(found.host) or sorted(services.host)
         what = f"{len(found)} services are called {service!r}" if len(found) else f"no service {service!r}"
         raise NotFound(what, hint=f"services: {', '.join(names[:10])}")
+
+    @returns(NAMESPACES)
+    def namespaces(self) -> pd.DataFrame:
+        """How each namespace takes part, and what would leave every proxy if it were excluded.
+
+        Example:
+            >>> import meshnb
+            >>> meshnb.open("demo").namespaces().set_index("namespace").injection["istioinaction"]
+            'enabled'
+        """
+        from meshnb.checks.coverage import namespaces_table
+
+        return namespaces_table(
+            self.objects("Namespace"),
+            pods=self.pods(),
+            services=self.services(),
+            endpoint_slices=self.endpoint_slices(),
+            clusters=None if self.absent("clusters") else self.clusters(),
+        )
+
+    @returns(RESILIENCE)
+    def resilience(self) -> pd.DataFrame:
+        """Retries and outlier detection in force, host by host, unprotected ones first."""
+        from meshnb.checks.coverage import resilience_table
+
+        return resilience_table(self.clusters(), self.routes())
 
     def find_pods(self, wanted: str) -> pd.DataFrame:
         """Pods of a workload, however it is written.

@@ -172,3 +172,42 @@ GATEWAYS = Frame(
     ),
     key=("namespace", "gateway", "server_index"),
 )
+
+NAMESPACES = Frame(
+    "namespaces",
+    "One row per namespace, with how it takes part in the mesh.",
+    (
+        Column("namespace", "string", "Name.", nullable=False),
+        Column("injection", "string", "enabled, disabled, `revision REV`, ambient, or none: what its labels ask for."),
+        Column("labels", "json", "Labels.", nullable=False),
+        Column("pods", "int64", "Pods that run.", nullable=False),
+        Column("with_proxy", "int64", "Of them with a proxy.", nullable=False),
+        Column("services", "int64", "Services.", nullable=False),
+        Column(
+            "endpoints",
+            "int64",
+            "Addresses and ports behind them: what leaves every proxy if it is excluded.",
+            nullable=False,
+        ),
+        Column("proxies_with_them", "int64", "Proxies that have endpoints of it now.", nullable=False),
+    ),
+    key=("namespace",),
+)
+
+RESILIENCE = Frame(
+    "resilience",
+    "One row per host, subset and setting of proxies: who retries and who ejects bad endpoints.",
+    (
+        Column("host", "string", "Full name of the service.", nullable=False),
+        Column("subset", "string", "Subset; missing for the whole host."),
+        Column("proxies", "int64", "Proxies that have it with these settings.", nullable=False),
+        Column("outlier_detection", "bool", "Whether bad endpoints are ejected.", nullable=False),
+        Column("consecutive_5xx", "int64", "Errors in a row that eject."),
+        Column("base_ejection_ms", "float64", "Shortest ejection.", unit="ms"),
+        Column("max_ejection_percent", "int64", "Ejected at most.", unit="percent"),
+        Column("routes", "int64", "Routes that lead there.", nullable=False),
+        Column("routes_with_retries", "int64", "Of them with retries.", nullable=False),
+        Column("retry_on", "string", "What is retried, as far as routes agree."),
+        Column("retries", "int64", "Most retries of a route."),
+    ),
+)

@@ -1,4 +1,7 @@
-"""`meshnb doctor`: what is installed, what works, and what to do about the rest. Asks no network."""
+"""`meshnb doctor`: what is installed, what works, and what to do about the rest.
+
+Asks no network unless `--cluster` is given.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,13 @@ class Line:
 def register(commands: Any) -> None:
     """Add the command."""
     text = "what is installed, what works, and what to do about the rest"
-    parser = commands.add_parser("doctor", help=text, description=f"Show {text}. Asks no network.")
+    parser = commands.add_parser(
+        "doctor", help=text, description=f"Show {text}. Asks no network unless --cluster is given."
+    )
+    parser.add_argument(
+        "--cluster", nargs="?", const="", default=None, metavar="CONTEXT", help="ask a cluster what a capture may read"
+    )
+    parser.add_argument("-n", "--namespace", action="append", default=[], metavar="NS", help="ask for this namespace")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default text)")
     parser.set_defaults(run=run)
 
@@ -46,6 +55,8 @@ def register(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Look at every part; 69 if one is broken, 0 if all work or are merely absent."""
     lines = [_look(name, check) for name, check in CHECKS.items()]
+    if arguments.cluster is not None:
+        lines += _cluster(arguments.cluster, arguments.namespace)
     if arguments.output == "json":
         print(json.dumps([asdict(line) for line in lines], indent=1, ensure_ascii=False))
     else:
@@ -127,6 +138,25 @@ def _kubeconfig() -> Line:
     except NotFound as error:
         return Line("kubeconfig", "absent", error.message, error.hint)
     return Line("kubeconfig", "ok", f"{cluster.name}; whether it answers and what you may read: meshnb capture")
+
+
+def _cluster(context: str, namespaces: list[str]) -> list[Line]:
+    """The cluster, and every verb a capture needs; what is refused is absent, not broken: a capture does without."""
+    from meshnb.sources.access import review
+    from meshnb.sources.kubernetes import Cluster
+
+    def reach() -> Line:
+        return Line("cluster", "ok", f"answers, Kubernetes {Cluster.connect(context).version()}")
+
+    first = _look("cluster", reach)
+    if first.state != "ok":
+        return [first]
+    lines = [first]
+    for access in review(Cluster.connect(context), namespaces=namespaces):
+        refused = f"refused: {access.refused}" if access.refused else "allowed"
+        state = "absent" if access.refused else "ok"
+        lines.append(Line(access.what, state, refused, access.without if access.refused else ""))
+    return lines
 
 
 def _envoy() -> Line:

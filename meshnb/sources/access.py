@@ -1,0 +1,67 @@
+"""Would a capture be allowed? Asked of the cluster, verb by verb, before anything is captured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from meshnb.errors import MeshnbError
+from meshnb.sources import capture_plan
+from meshnb.sources.kubernetes import Cluster
+
+_HINT = "grant it with docs/rbac.yaml"
+_STREAMS = (
+    ("get", "log", "logs of containers", "capture with --since none"),
+    ("create", "portforward", "pages of Envoy, agents and istiod", "exec is used instead, if that is allowed"),
+    ("create", "exec", "what pods listen on, and the way round port-forward", "needed for --ports alone"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What was asked for.
+
+    Args:
+        what: `list pods in istioinaction`.
+        refused: why not; empty if it is allowed.
+        without: what is lacking without it, or what to do.
+    """
+
+    what: str
+    refused: str
+    without: str
+
+
+def review(cluster: Cluster, *, namespaces: Sequence[str] = ()) -> Iterator[Access]:
+    """Ask for everything a capture needs.
+
+    Args:
+        cluster: the cluster.
+        namespaces: where; empty for all.
+
+    Yields:
+        One answer for each verb, kind and namespace.
+
+    Raises:
+        Unreachable: the cluster does not answer.
+    """
+    spaces: Sequence[str] = tuple(namespaces) or ("",)
+    for kind in capture_plan.resources():
+        for space in spaces if kind.namespaced else ("",):
+            place = f" in {space}" if space else ""
+            refused = _ask(cluster, "list", kind.plural, group=kind.group, namespace=space)
+            yield Access(f"list {kind.plural}{place}", refused, f"{kind.plural} will be missing; {_HINT}")
+    for verb, stream, what, without in _STREAMS:
+        for space in spaces:
+            place = f" in {space}" if space else ""
+            refused = _ask(cluster, verb, "pods", namespace=space, subresource=stream)
+            yield Access(f"{verb} pods/{stream}{place}", refused, f"{what}: {without}; {_HINT}")
+
+
+def _ask(
+    cluster: Cluster, verb: str, resource: str, *, group: str = "", namespace: str = "", subresource: str = ""
+) -> str:
+    try:
+        return cluster.can(verb, resource, group=group, namespace=namespace, subresource=subresource)
+    except MeshnbError as error:
+        return error.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,10 @@ class Named(Message):
 
 read_name = Reader(Named)
 Extent = tuple[int, int]
-"""Bytes and line breaks."""
+"""Where a part begins and ends."""
+
+# Envoy prints the name of a load assignment right after its type, which saves reading on
+_NAME_NEXT = re.compile(rb'\{\s*"@type"\s*:\s*"[^"]*",\s*"(?:name|cluster_name)"\s*:\s*"([^"\\]*)"')
 
 
 def size_rows(data: bytes, sections: list[tuple[str, msgspec.Raw, Section]]) -> list[dict[str, Any]]:
@@ -33,49 +37,66 @@ def size_rows(data: bytes, sections: list[tuple[str, msgspec.Raw, Section]]) -> 
     """
     rows: list[dict[str, Any]] = []
     envelopes: list[dict[str, Any]] = []
-    rest = (len(data), data.count(b"\n"))
+    outer: list[Extent] = []
     for kind, raw, section in sections:
-        inner = _extent(raw, data)
-        rest = _minus(rest, inner)
-        for row in _resources(kind, raw, section, data):
-            rows.append(row)
-            inner = _minus(inner, (row["bytes"], row["lines"]))
-        if inner[0]:
-            envelopes.append({"section": kind or "unknown", "part": "envelope", "bytes": inner[0], "lines": inner[1]})
-    envelopes.append({"section": "document", "part": "envelope", "bytes": rest[0], "lines": rest[1]})
+        whole = _extent(raw, data)
+        outer.append(whole)
+        inner: list[Extent] = []
+        for part, row in _resources(kind, raw, section):
+            extent = _extent(part, data)
+            inner.append(extent)
+            rows.append({**row, **_measure(data, [extent])})
+        if inner != [whole]:
+            envelopes.append({"section": kind or "unknown", "part": "envelope", **_measure(data, _gaps(whole, inner))})
+    rest = _measure(data, _gaps((0, len(data)), outer))
     rows.sort(key=lambda row: -row["bytes"])
-    rows += envelopes
+    rows += [*envelopes, {"section": "document", "part": "envelope", **rest}]
     for row in rows:
         row["share"] = row["bytes"] / len(data)
     return rows
 
 
-def _resources(kind: str, raw: msgspec.Raw, section: Section, data: bytes) -> Iterator[dict[str, Any]]:
+def _resources(kind: str, raw: msgspec.Raw, section: Section) -> Iterator[tuple[msgspec.Raw, dict[str, Any]]]:
     if kind == "bootstrap":
         if section.bootstrap is not EMPTY:
-            yield _row(kind, section.bootstrap, data, name="bootstrap", dynamic=False)
+            yield _row(kind, section.bootstrap, name="bootstrap", dynamic=False)
     elif kind not in KINDS.values():
-        yield _row(kind or "unknown", raw, data, name=kind)
+        yield _row(kind or "unknown", raw, name=kind)
     else:
         for one in resources(kind, section):
             if one.size:
-                yield _row(kind, one.raw, data, name=one.name, state=one.state, dynamic=one.dynamic)
+                yield _row(kind, one.raw, name=one.name, state=one.state, dynamic=one.dynamic)
         # a refused version stands in the document beside the one in use
         for name, refused in refused_beside(kind, section):
-            yield _row(kind, refused, data, name=name, state="rejected", dynamic=True)
+            yield _row(kind, refused, name=name, state="rejected", dynamic=True)
 
 
-def _row(kind: str, raw: msgspec.Raw, data: bytes, *, name: str, **more: Any) -> dict[str, Any]:
-    named = read_name.maybe(raw) if kind not in ("bootstrap", "scoped_routes") else None
-    own = (named.name or named.cluster_name) if named is not None else ""
-    size, breaks = _extent(raw, data)
-    return {"section": kind, "part": "resource", "resource": own or name, "bytes": size, "lines": breaks, **more}
+def _row(kind: str, raw: msgspec.Raw, *, name: str, **more: Any) -> tuple[msgspec.Raw, dict[str, Any]]:
+    own = _name(raw) if kind not in ("bootstrap", "scoped_routes") else ""
+    return raw, {"section": kind, "part": "resource", "resource": own or name, **more}
+
+
+def _name(raw: msgspec.Raw) -> str:
+    if found := _NAME_NEXT.match(memoryview(raw)[:1000]):
+        return found[1].decode(errors="replace")
+    named = read_name.maybe(raw)
+    return named.name or named.cluster_name if named is not None else ""
 
 
 def _extent(raw: msgspec.Raw, data: bytes) -> Extent:
-    start, size = offset_of(raw, data), len(memoryview(raw))
-    return size, data.count(b"\n", start, start + size)
+    start = offset_of(raw, data)
+    return start, start + len(memoryview(raw))
 
 
-def _minus(whole: Extent, part: Extent) -> Extent:
-    return whole[0] - part[0], whole[1] - part[1]
+def _gaps(whole: Extent, parts: list[Extent]) -> list[Extent]:
+    """What is left of an extent without its parts."""
+    starts = [end for _, end in sorted(parts)]
+    ends = [start for start, _ in sorted(parts)]
+    return list(zip([whole[0], *starts], [*ends, whole[1]], strict=True))
+
+
+def _measure(data: bytes, extents: list[Extent]) -> dict[str, int]:
+    return {
+        "bytes": sum(end - start for start, end in extents),
+        "lines": sum(data.count(b"\n", start, end) for start, end in extents),
+    }

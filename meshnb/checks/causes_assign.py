@@ -177,10 +177,12 @@ def _closed_connections(table: pd.DataFrame, log: pd.DataFrame, deciding: pd.Dat
     closed = deciding[table.cause == "connection_closed"]
     if closed.empty:
         return
-    refused = log[log.response_code_details == "filter_chain_not_found"]
+    addresses = ["downstream_remote_address", "downstream_local_address"]
+    refused = log.loc[log.response_code_details == "filter_chain_not_found", addresses]
     turned_away = set(refused.downstream_remote_address.dropna())
     hosts = set(refused.downstream_local_address.dropna())
-    good = log[log.said.isna() & log.upstream_local_address.isin(closed.upstream_local_address.dropna().unique())]
+    used = log.upstream_local_address.isin(closed.upstream_local_address.dropna().unique())
+    good = log.loc[log.said.isna() & used, ["upstream_host", "upstream_local_address", "start_time"]]
     first_use: dict[tuple[str, str], object] = {}
     for connection, time in zip(_connections(good), good.start_time, strict=True):
         first_use[connection] = min(time, first_use.get(connection, time))
@@ -211,8 +213,9 @@ def _closed_connections(table: pd.DataFrame, log: pd.DataFrame, deciding: pd.Dat
 
 def _one_path(table: pd.DataFrame, log: pd.DataFrame) -> None:
     """A race hits whatever comes next; if one path fails always and the others never, the application hangs up."""
-    good = log[log.said.isna() & log.upstream_host.notna()]
-    for host in table.upstream_host[table.cause == "keepalive_race"].dropna().unique():
+    hosts = table.upstream_host[table.cause == "keepalive_race"].dropna().unique()
+    good = log.loc[log.upstream_host.isin(hosts) & log.said.isna(), ["upstream_host", "path"]] if len(hosts) else table
+    for host in hosts:
         which = (table.cause == "keepalive_race") & (table.upstream_host == host)
         paths = set(table.path[which].dropna())
         served = good.path[good.upstream_host == host]
@@ -256,7 +259,7 @@ def _timeouts(table: pd.DataFrame, log: pd.DataFrame) -> None:
     if late.empty:
         return
     _set(table, late.index, "slow_upstream", 0.5, "the log does not say which cluster or endpoint was asked")
-    sent = log[~log.server & log.upstream_host.notna()]
+    sent = log.loc[~log.server & log.upstream_host.notna(), ["upstream_cluster", "upstream_host"]]
     for cluster in late.upstream_cluster.dropna().unique():
         group = late[late.upstream_cluster == cluster]
         requests = sent[sent.upstream_cluster == cluster].upstream_host.value_counts()
@@ -288,7 +291,8 @@ def _no_endpoints(table: pd.DataFrame, log: pd.DataFrame, endpoints: pd.DataFram
             _set(table, which, "no_healthy_upstream", 0.95, "the proxies hold no endpoint of the cluster")
             continue
         begin = table.start_time[which].min()
-        rows = log[(log.upstream_cluster == cluster) & (log.start_time <= begin)]
+        before = (log.upstream_cluster == cluster) & (log.start_time <= begin)
+        rows = log.loc[before.fillna(False), ["response_code", "upstream_host"]]
         errors = int(((rows.response_code >= 500) & rows.upstream_host.notna()).sum())
         if errors >= EJECTION_ERRORS:
             _set(table, which, "outlier_ejection", 0.9, f"{errors} server errors of its endpoints came just before")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -169,3 +171,22 @@ def test_nothing_is_lost(events, settings, proxies, cpus):
         for _, change in sorted(running):
             level += change
             assert level <= settings.push_throttle
+
+
+LAB = json.loads((Path(__file__).parents[1] / "data" / "control-plane" / "lab-pushes.json").read_text())
+
+
+@pytest.mark.parametrize("after", [0.1, 0.5])
+@pytest.mark.parametrize("pattern", list(LAB[0]["runs"]))
+def test_the_model_against_measured_pushes(after, pattern):
+    """The lab's control plane, real pushes to five real Envoys: batches and pushes within 6 %, debounce within 10 %.
+
+    The times are those at which the lab answered the change, so they are blurred by some ten milliseconds.
+    """
+    lab = next(one for one in LAB if one["debounce_after_s"] == after)
+    run, settings = lab["runs"][pattern], Settings(after, lab["debounce_max_s"])
+    found = simulate(run["events_s"], settings, lab["proxies"], run["push_cost_s"])
+    assert len(found.batches) == pytest.approx(run["measured"]["batches"], rel=0.06)
+    assert len(found.pushes) == pytest.approx(run["measured"]["pushes"], rel=0.06)
+    waited = (found.batches["closed_s"] - found.batches["opened_s"]).mean()
+    assert waited == pytest.approx(run["measured"]["debounce_s"], rel=0.10)

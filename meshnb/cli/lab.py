@@ -48,6 +48,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("break", _break, "break it in a known way").add_argument("scenario", metavar="SCENARIO")
     add("heal", _heal, "make it healthy again")
     add("apply", _apply, "change Istio objects and wait for the proxies' answers").add_argument("file", metavar="FILE")
+    load = add("load", _load, "apply so many Services, Gateways and VirtualServices, and measure the pushes")
+    load.add_argument("--count", type=int, default=10, metavar="N", help="how many of each (10)")
+    load.add_argument("--delay", default="0s", metavar="T", help="time between two, such as 2.5s (none)")
+    load.add_argument("--start", type=int, default=0, metavar="N", help="number of the first (0)")
+    load.add_argument("--keep", action="store_true", help="leave them there; otherwise they are deleted afterwards")
     capture = add("capture", _capture, "write a snapshot")
     capture.add_argument("folder", metavar="DIR")
     capture.add_argument("--whole-log", action="store_true", help="all of the logs, not only since the last change")
@@ -171,6 +176,18 @@ def _apply(arguments: argparse.Namespace) -> int:
     from meshnb.lab.lab import apply
 
     _print_change(apply(arguments.file, _home(arguments)))
+    return 0
+
+
+def _load(arguments: argparse.Namespace) -> int:
+    from meshnb.lab.load import load
+    from meshnb.lab.world import parse
+    from meshnb.lab.xds.common import duration
+    from meshnb.tuning import load_yaml
+
+    delay_s = float(duration(arguments.delay, where="--delay")[:-1])
+    objects = parse(load_yaml(arguments.count, start=arguments.start), file="load")
+    print(load(objects, _home(arguments), delay_s=delay_s, keep=arguments.keep))
     return 0
 
 

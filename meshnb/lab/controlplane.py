@@ -156,7 +156,7 @@ class ControlPlane:
                     pack(resource)
 
     def _save(self) -> None:
-        self.home.write(self.home.objects, {"pushes": self.pushes, "objects": self.world.objects()})
+        self.home.write(self.home.objects, {"pushes": self.pushes, "objects": self.world.objects()}, indent=None)
 
     def secrets(self, proxy: str) -> dict[str, Any]:
         """Certificates of a proxy, of the kind that `wanted.json` says."""

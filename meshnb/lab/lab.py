@@ -163,7 +163,7 @@ def apply_objects(
     home = home or LabHome.of()
     plan = require_up(home)
     mark(home, scenario=home.read(home.marks).get("scenario", "healthy"))
-    return _send(plan, {"apply": objects, "delete": delete or []})
+    return send(plan, {"apply": objects, "delete": delete or []})
 
 
 def break_(name: str, home: LabHome | None = None) -> Change:
@@ -211,13 +211,13 @@ def _set(home: LabHome, scenario: Scenario) -> Change:
     for pod in PODS:
         if not pod.is_gateway:
             blowup(plan, pod.name, scenario.apps.get(pod.proxy, {"active": False}))
-    change = _send(plan, {"apply": healthy_objects(plan), "replace": True, "hold": []})
+    change = send(plan, {"apply": healthy_objects(plan), "replace": True, "hold": []})
     if scenario.manifest or scenario.delete:
         # from the healthy state, and not from what was broken before: a proxy that refuses keeps what it had
         objects = manifest(scenario.manifest) if scenario.manifest else []
-        change = _send(plan, {"apply": objects, "delete": list(scenario.delete)})
+        change = send(plan, {"apply": objects, "delete": list(scenario.delete)})
     if scenario.hold:
-        later = _send(plan, {"delete": list(scenario.gone), "hold": list(scenario.hold)})
+        later = send(plan, {"delete": list(scenario.gone), "hold": list(scenario.hold)})
         change = replace(change, changed=change.changed + later.changed)
     wanted = {"stopped": list(scenario.stop), "paused": list(scenario.pause), "flapping": list(scenario.flap)}
     _run_processes(home, plan, {**wanted, "certificates": certificates})
@@ -258,7 +258,8 @@ def _wait_until_connected(plan: Plan) -> None:
         time.sleep(_TICK_S)
 
 
-def _send(plan: Plan, body: Mapping[str, Any]) -> Change:
+def send(plan: Plan, body: Mapping[str, Any]) -> Change:
+    """Ask the control plane for a change, as its `/lab/apply` takes it, and wait until it is in force."""
     answer = call_json(plan.control_plane, MONITOR_PORT, "/lab/apply", method="POST", body=body)
     _wait_until_in_force(plan, list(answer["proxies"]))
     proxies = {p: {t: s["status"] for t, s in types.items()} for p, types in answer["proxies"].items()}

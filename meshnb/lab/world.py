@@ -26,6 +26,9 @@ class World:
 
     def __init__(self, objects: Iterable[Object] = ()) -> None:
         self._objects: dict[Key, Object] = {}
+        # what is asked for again and again while it is translated; emptied when an object changes
+        self._kinds: dict[str, list[Object]] = {}
+        self._services: dict[str, Object] = {}
         self.version = 0
         for item in objects:
             self.put(item)
@@ -50,6 +53,8 @@ class World:
         check_object(item)
         key = key_of(item)
         old = self._objects.get(key)
+        if key[0] == "Service" and "clusterIP" not in item["spec"]:
+            item = {**item, "spec": {"clusterIP": self._cluster_ip(old), **item["spec"]}}
         if old and _content(old) == _content(item):
             return None
         self.version += 1
@@ -60,12 +65,24 @@ class World:
         meta["generation"] = old["metadata"]["generation"] + 1 if old else 1
         meta.setdefault("creationTimestamp", CREATED)
         self._objects[key] = {**item, "metadata": meta}
+        self._forget()
         return key
+
+    def _cluster_ip(self, old: Object | None) -> str:
+        """The address of a Service that asks for none, as Kubernetes gives it: the one it has, else a free one."""
+        if old:
+            return str(old["spec"]["clusterIP"])
+        taken = {service["spec"].get("clusterIP") for service in self.of("Service")}
+        return next(ip for n in range(1, 65_536) if (ip := f"10.97.{n // 256}.{n % 256}") not in taken)
 
     def drop(self, key: Key) -> bool:
         """Delete an object; false if it was not there."""
         self.version += 1
+        self._forget()
         return self._objects.pop(key, None) is not None
+
+    def _forget(self) -> None:
+        self._kinds, self._services = {}, {}
 
     def keys(self) -> list[Key]:
         """Keys of all objects, sorted."""
@@ -77,7 +94,13 @@ class World:
 
     def of(self, kind: str, namespace: str = "") -> list[Object]:
         """Objects of one kind, of one namespace or all."""
-        return [self._objects[k] for k in self.keys() if k[0] == kind and namespace in ("", k[1])]
+        if not self._kinds:
+            kinds: dict[str, list[Object]] = {}
+            for key in self.keys():
+                kinds.setdefault(key[0], []).append(self._objects[key])
+            self._kinds = kinds
+        found = self._kinds.get(kind, [])
+        return [item for item in found if key_of(item)[1] == namespace] if namespace else list(found)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """One object, or none."""
@@ -95,7 +118,9 @@ class World:
 
     def services(self) -> dict[str, Object]:
         """Services by full host name."""
-        return {host_of(service): service for service in self.of("Service")}
+        if not self._services:
+            self._services = {host_of(service): service for service in self.of("Service")}
+        return self._services
 
     def resolve(self, host: str, namespace: str) -> str:
         """Full host name of a host as written in an object: a short name is one of the object's namespace."""

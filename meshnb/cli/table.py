@@ -100,7 +100,9 @@ def _table(arguments: argparse.Namespace) -> pd.DataFrame:
     if is_snapshot(arguments.source):
         from meshnb.runbook.mesh import open as open_mesh
 
-        df = open_mesh(arguments.source).table(arguments.table)
+        mesh = open_mesh(arguments.source)
+        moment = _moment(arguments.at)
+        df = mesh.secrets(at=moment) if moment and arguments.table == "secrets" else mesh.table(arguments.table)
         return _of_proxy(df, arguments.proxy) if arguments.proxy else df
     from meshnb.loaders.files import READERS
 

@@ -56,6 +56,11 @@ def read_ztunnel_dump(source: Source, *, name: str = "", proxy: str = "") -> Ztu
     return ZtunnelDump(lowered, name=name, proxy=proxy)
 
 
+def is_ztunnel_dump(data: bytes) -> bool:
+    """Whether a document is the config dump of a ztunnel, not of an Envoy."""
+    return b'"configs"' not in data[:1000] and what_is(data) == "a ztunnel config dump"
+
+
 _SECTIONS = {"workloads", "services", "policies", "certificates", "workloadstate", "config"}
 
 

@@ -11,9 +11,17 @@ from meshnb.loaders.clusters_admin import read_clusters_admin
 from meshnb.loaders.config_dump import ConfigDump, read_config_dump
 from meshnb.loaders.endpoints import join_endpoints
 from meshnb.loaders.fleet import read_config_dumps
+from meshnb.loaders.ztunnel import ZtunnelDump, is_ztunnel_dump, read_ztunnel_dump
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
 from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
+from meshnb.model.tables.ztunnel import (
+    ZTUNNEL_CERTIFICATE,
+    ZTUNNEL_CONNECTIONS,
+    ZTUNNEL_POLICY,
+    ZTUNNEL_SERVICE,
+    ZTUNNEL_WORKLOAD,
+)
 from meshnb.runbook.base import MeshBase, Needs
 
 if TYPE_CHECKING:
@@ -42,6 +50,11 @@ class EnvoyTables(MeshBase):
         "ecds": Needs("config_dump"),
         "bootstrap": Needs("config_dump"),
         "sizes": Needs("config_dump"),
+        "ztunnel_workload": Needs("config_dump"),
+        "ztunnel_service": Needs("config_dump"),
+        "ztunnel_policy": Needs("config_dump"),
+        "ztunnel_certificate": Needs("config_dump"),
+        "ztunnel_connections": Needs("config_dump"),
     }
 
     def config_dump(self, proxy: str) -> ConfigDump:
@@ -185,6 +198,34 @@ class EnvoyTables(MeshBase):
         """The exact bytes of every part of every config dump."""
         return self._of_dump("sizes", SIZES, ConfigDump.sizes, proxy)
 
+    @returns(ZTUNNEL_WORKLOAD)
+    def ztunnel_workload(self, *, proxy: str = "") -> pd.DataFrame:
+        """The workloads that each ztunnel knows."""
+        return self._of_ztunnel("ztunnel_workload", ZTUNNEL_WORKLOAD, ZtunnelDump.workloads, proxy)
+
+    @returns(ZTUNNEL_SERVICE)
+    def ztunnel_service(self, *, proxy: str = "") -> pd.DataFrame:
+        """The services that each ztunnel knows."""
+        return self._of_ztunnel("ztunnel_service", ZTUNNEL_SERVICE, ZtunnelDump.services, proxy)
+
+    @returns(ZTUNNEL_POLICY)
+    def ztunnel_policy(self, *, proxy: str = "") -> pd.DataFrame:
+        """The authorization policies that each ztunnel enforces."""
+        return self._of_ztunnel("ztunnel_policy", ZTUNNEL_POLICY, ZtunnelDump.policies, proxy)
+
+    @returns(ZTUNNEL_CERTIFICATE)
+    def ztunnel_certificate(self, *, proxy: str = "") -> pd.DataFrame:
+        """The certificates that each ztunnel holds, as they were at the time of the capture."""
+        at = self.snapshot.manifest.created
+        return self._of_ztunnel(
+            "ztunnel_certificate", ZTUNNEL_CERTIFICATE, lambda dump: dump.certificates(at=at), proxy
+        )
+
+    @returns(ZTUNNEL_CONNECTIONS)
+    def ztunnel_connections(self, *, proxy: str = "") -> pd.DataFrame:
+        """The open connections that each ztunnel carries."""
+        return self._of_ztunnel("ztunnel_connections", ZTUNNEL_CONNECTIONS, ZtunnelDump.connections, proxy)
+
     def _dump(self, document: Document, data: bytes) -> ConfigDump:
         return read_config_dump(data, name=self.snapshot.source_of(document), proxy=document.proxy)
 
@@ -193,7 +234,22 @@ class EnvoyTables(MeshBase):
     ) -> pd.DataFrame:
         if table in _AT_ONCE and not proxy and (table, "") not in self._made:
             self._read_at_once(table)
-        return self.each_document(table, frame, lambda document, data: make(self._dump(document, data)), proxy=proxy)
+
+        def read(document: Document, data: bytes) -> pd.DataFrame:
+            # a ztunnel answers the same request, and has tables of its own
+            return frame.empty() if is_ztunnel_dump(data) else make(self._dump(document, data))
+
+        return self.each_document(table, frame, read, proxy=proxy)
+
+    def _of_ztunnel(
+        self, table: str, frame: Frame, make: Callable[[ZtunnelDump], pd.DataFrame], proxy: str
+    ) -> pd.DataFrame:
+        def read(document: Document, data: bytes) -> pd.DataFrame:
+            if not is_ztunnel_dump(data):
+                return frame.empty()
+            return make(read_ztunnel_dump(data, name=self.snapshot.source_of(document), proxy=document.proxy))
+
+        return self.each_document(table, frame, read, proxy=proxy)
 
     def _read_at_once(self, table: str) -> None:
         """Make the four large tables of a large fleet together, on all cores."""
@@ -206,7 +262,8 @@ class EnvoyTables(MeshBase):
             return  # one is not there: each_document says which
         dumps = read_config_dumps(paths, tables=_AT_ONCE)
         for proxy, document in documents.items():
-            if reason := dumps.unreadable.get(str(paths[proxy])):
+            reason = dumps.unreadable.get(str(paths[proxy]))
+            if reason and not is_ztunnel_dump(self.snapshot.read(document)):
                 self._unreadable[document.path] = reason
         for name in _AT_ONCE:
             self._made[name, ""] = dumps[name]

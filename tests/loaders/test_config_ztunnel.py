@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -185,3 +186,18 @@ def test_wrong_types_are_missing_values():
     dump = read_ztunnel_dump({"workloads": [5, {"name": 7, "workloadIps": "x", "waypoint": 1}], "services": 3})
     assert dump.workloads().name.isna().all()
     assert dump.services().empty
+
+
+def test_a_ztunnel_in_a_snapshot_is_no_gap_among_the_envoys(tmp_path):
+    from meshnb.sources.snapshot import SnapshotWriter
+
+    envoy = (Path(__file__).parents[1] / "data" / "envoy" / "odd-config_dump.json").read_bytes()
+    with SnapshotWriter(tmp_path / "ambient", source="test", cluster="test") as writer:
+        for proxy, data in (("ztunnel-x.istio-system", json.dumps(NEW).encode()), ("odd-0.shop", envoy)):
+            writer.add(f"envoy/{proxy}/config_dump.json", "config_dump", data, proxy=proxy)
+    mesh = meshnb.open(tmp_path / "ambient")
+    assert set(mesh.clusters().proxy) == {"odd-0.shop"}
+    assert mesh.gaps("clusters") == []
+    assert mesh.ztunnel_workload().proxy.unique().tolist() == ["ztunnel-x.istio-system"]
+    for table, rows in {"service": 1, "policy": 1, "certificate": 4, "connections": 2}.items():
+        assert len(mesh.table(f"ztunnel_{table}")) == rows

@@ -93,13 +93,15 @@ def run_filters(
     for item in manager.filters:
         own, disabled = scope.config(item.name)
         if item.kind == ROUTER or item.name == "envoy.filters.http.router":
-            break
+            return run
         if item.disabled if disabled is None else disabled:
             run.steps.append(Step("http filter", item.name, "disabled for this route"))
             continue
         _run_one(item, own, headers, view, clusters, run)
         if run.reply is not None and run.chance == (1, 1):
-            break
+            return run
+    if manager.filters:
+        run.steps.append(Step("http filter", "", undecided="there is no router filter: nothing sends the request on"))
     return run
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 
 from meshnb.envoy.explain.fields import Message, child, has, number, numbers, seconds, text
 from meshnb.envoy.explain.headers import Headers
+from meshnb.envoy.explain.route import is_grpc
 
 _GRPC_TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _GRPC_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -31,11 +33,11 @@ def effective_timeout(action: Message, table: Message, headers: Headers) -> tupl
         return 0.0, [*notes, "timeout does not apply: the route has max_stream_duration"]
     timeout = seconds(action, "timeout")
     timeout = DEFAULT_TIMEOUT if timeout is None else timeout
-    is_grpc = (headers.first("content-type") or "").startswith("application/grpc")
     longest = seconds(action, "max_grpc_timeout")
-    if is_grpc and longest is not None:
+    if longest is not None and is_grpc(headers):
         match = _GRPC_TIMEOUT.fullmatch(headers.first("grpc-timeout") or "")
-        asked = int(match[1]) * _GRPC_UNITS[match[2]] if match else 0.0
+        # Envoy counts milliseconds and rounds up.
+        asked = ceil(int(match[1]) * _GRPC_UNITS[match[2]] * 1000 - 1e-9) / 1000 if match else 0.0
         offset = seconds(action, "grpc_timeout_offset") or 0.0
         asked = asked - offset if offset < asked else asked
         timeout = longest if longest and (asked == 0 or asked > longest) else asked

@@ -210,11 +210,11 @@ def _path_rule(match: Message) -> tuple[str, str]:
 
 
 def is_grpc(headers: Headers) -> bool:
-    """Whether a request is gRPC by its content type."""
+    """Whether a request is gRPC: it has a path and the content type."""
     kind = headers.get("content-type")
-    if headers.first(":path") is None:
+    if headers.first(":path") is None or not isinstance(kind, str):
         return False
-    return isinstance(kind, str) and re.fullmatch(r"application/grpc(\+.*)?", kind, re.DOTALL) is not None
+    return re.fullmatch(r"application/grpc(\+.*)?", kind, re.DOTALL) is not None
 
 
 def metadata_value(matcher: Message, found: Any) -> bool | Unknown:

@@ -175,6 +175,7 @@ def difference(outcome: Outcome, request: Request, line: dict[str, Any]) -> dict
         expected["cluster"] = outcome.cluster
     if outcome.response_code is None:
         expected |= {"path": outcome.path, "authority": outcome.authority}
+        expected["timeout"] = str(round((outcome.timeout or 0) * 1000) or "")
         # What the upstream makes of a rewritten path is not Envoy's decision.
         del expected["code"]
         if request.method == "CONNECT" or dict(request.headers).get("upgrade"):

@@ -28,6 +28,16 @@ REGEXES = [
 HEADER_NAMES = ["x-a", "x-b", "x-n", ":method", "user-agent", "host", ":authority", ":path", "x-missing", "cookie"]
 VALUES = ["", "1", "0", "7", "10", "-3", "abc", "ABC", "abcd", "xabc", "a", "a,b", "9223372036854775808", "5 ", "1.5"]
 QUERIES = ["", "?", "?q=1", "?q=2", "?q", "?q=", "?q=1&q=2", "?Q=1", "?p=abc", "?p=ABC&q=1", "?q=%31", "?&q=1"]
+TIMEOUTS = {
+    "timeout": ["0s", "3s", "0.250s", "100s"],
+    "max_grpc_timeout": ["0s", "2s", "60s"],
+    "grpc_timeout_offset": ["0.5s", "5s"],
+    "max_stream_duration": [
+        {"max_stream_duration": "0s"},
+        {"grpc_timeout_header_max": "0s"},
+        {"max_stream_duration": "9s"},
+    ],
+}
 METHODS = ["GET", "GET", "GET", "POST", "HEAD", "OPTIONS", "PUT"]
 
 
@@ -147,6 +157,9 @@ class Generator:
             action["weighted_clusters"] = {"clusters": entries, "header_name": "x-random"}
         if self._maybe(0.1):
             action["cluster_not_found_response_code"] = pick(["NOT_FOUND", "INTERNAL_SERVER_ERROR"])
+        for name, values in TIMEOUTS.items():
+            if self._maybe(0.25):
+                action[name] = pick(values)
         rewrite = pick(["", "", "prefix", "regex"])
         if rewrite == "prefix" and "connect_matcher" not in match:
             action["prefix_rewrite"] = pick(["/new", "/", "/new/", "/x/y"])
@@ -258,6 +271,12 @@ class Generator:
         if "grpc" in route["match"] and self._maybe(0.8):
             kinds = ["application/grpc", "application/grpc+proto", "application/grpc-web", "application/grpcx"]
             headers.append(("content-type", self.random.choice(kinds)))
+        if self._maybe(0.3):
+            kinds = ["application/grpc", "application/grpc+proto", "application/json"]
+            headers.append(("content-type", self.random.choice(kinds)))
+            headers.append(
+                ("grpc-timeout", self.random.choice(["1S", "1500m", "1M", "1500001u", "123456789S", "x", "3"]))
+            )
         if self._maybe(0.05):
             headers.append(("x-forwarded-proto", self.random.choice(["https", "http"])))
         if method in ("POST", "PUT"):

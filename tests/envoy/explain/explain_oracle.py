@@ -26,6 +26,7 @@ LOG_FIELDS = {
     "path": "%REQ(:PATH)%",
     "authority": "%REQ(:AUTHORITY)%",
     "location": "%RESP(LOCATION)%",
+    "timeout": "%REQ(X-ENVOY-EXPECTED-RQ-TIMEOUT-MS)%",
     "port": "%DOWNSTREAM_LOCAL_PORT%",
     "sni": "%REQUESTED_SERVER_NAME%",
 }

@@ -161,6 +161,7 @@ def test_ten_thousand_unknown_extensions_are_undecided_not_fatal():
     filters = [
         {"name": f"ext-{n}", "typed_config": {"@type": f"type/x.y.Ext{n}", "value": "0x"}} for n in range(10_000)
     ]
+    filters.append({"name": "router", "typed_config": {"@type": "v3.Router"}})
     route = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
     table = {"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]}
     manager = {"@type": "HttpConnectionManager", "route_config": table, "http_filters": filters}

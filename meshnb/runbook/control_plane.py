@@ -181,7 +181,7 @@ class ControlPlaneViews(ControlPlaneTables):
         The batches are those of istiod's log if it was captured, else the measured rate of batches, evenly spread.
         """
         from meshnb.runbook.tuning_panel import tuning_panel
-        from meshnb.tuning.simulator import events_of_batches
+        from meshnb.tuning.events import events_of_batches
         from meshnb.tuning.what_if import inputs, settings_now
 
         frames = self._recorded(window).frames

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from meshnb.tuning.catalogue import queries as queries
     from meshnb.tuning.catalogue import query as query
+    from meshnb.tuning.events import events_of_batches as events_of_batches
+    from meshnb.tuning.events import events_of_rates as events_of_rates
     from meshnb.tuning.histograms import buckets as buckets
     from meshnb.tuning.histograms import quantiles as quantiles
     from meshnb.tuning.levers import default_sidecar as default_sidecar
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from meshnb.tuning.simulator import Event as Event
     from meshnb.tuning.simulator import Settings as Settings
     from meshnb.tuning.simulator import compare as compare
-    from meshnb.tuning.simulator import events_of_batches as events_of_batches
-    from meshnb.tuning.simulator import events_of_rates as events_of_rates
     from meshnb.tuning.simulator import simulate as simulate
 
 _PUBLIC = {
@@ -43,8 +43,8 @@ _PUBLIC = {
     "default_sidecar": "levers",
     "discovery_selectors": "levers",
     "env_setting": "levers",
-    "events_of_batches": "simulator",
-    "events_of_rates": "simulator",
+    "events_of_batches": "events",
+    "events_of_rates": "events",
     "lint": "linter",
     "load_yaml": "performance",
     "noted_runs": "performance",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.model.frame import returns
 from meshnb.model.tables.control_plane import SIMULATIONS
+from meshnb.tuning.events import events_of_rates
 from meshnb.tuning.levers import Facts
-from meshnb.tuning.simulator import Event, Settings, events_of_rates, simulate
+from meshnb.tuning.simulator import Event, Settings, simulate
 
 if TYPE_CHECKING:
     import pandas as pd

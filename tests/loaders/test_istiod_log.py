@@ -13,7 +13,8 @@ import pytest
 from meshnb.errors import FormatError
 from meshnb.loaders.istiod_log import read_push_batches
 from meshnb.loaders.performance_test import read_performance_test
-from meshnb.tuning.simulator import Settings, events_of_batches, simulate
+from meshnb.tuning.events import events_of_batches
+from meshnb.tuning.simulator import Settings, simulate
 
 LOG = """\
 2021-04-23T20:53:29.507314Z info ads Push debounce stable[31] 1: 100.981865ms since last change, 100.981653ms since last push, full=true

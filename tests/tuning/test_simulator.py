@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnb.errors import UsageError
-from meshnb.tuning.simulator import Event, Settings, compare, events_of_rates, simulate
+from meshnb.tuning.events import events_of_rates
+from meshnb.tuning.simulator import Event, Settings, compare, simulate
 
 DEFAULT = Settings()
 

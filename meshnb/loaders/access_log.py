@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Paths = str | Path | LogFile | Iterable[str | Path | LogFile]
 
 _SAMPLE_LINES = 200
+_BLANK = re.compile(rb"\n[ \t\r]*\n")
 
 
 @returns(ACCESS_LOG)
@@ -204,9 +206,9 @@ class AccessLog:
             with open_log(file.path) as stream:
                 last = b""
                 while block := stream.read(BLOCK):
-                    if b"\n\n" in block or (last == b"\n" and block[:1] == b"\n"):
+                    if _BLANK.search(last + block):
                         return True
-                    last = block[-1:]
+                    last = block[-80:]
         return False
 
     def group(self, *by: str) -> pd.DataFrame:

@@ -18,12 +18,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from meshnb.loaders.access_log import read_access_log as read_access_log
     from meshnb.loaders.access_log import scan_access_log as scan_access_log
-    from meshnb.loaders.clusters_admin import read_clusters_admin as read_clusters_admin
     from meshnb.loaders.access_log_print import to_log_lines as to_log_lines
+    from meshnb.loaders.clusters_admin import read_clusters_admin as read_clusters_admin
     from meshnb.loaders.config_dump import read_config_dump as read_config_dump
     from meshnb.loaders.debug_log import read_debug_log as read_debug_log
-    from meshnb.loaders.pcap import read_pcap as read_pcap
     from meshnb.loaders.diff import diff as diff
+    from meshnb.loaders.pcap import read_pcap as read_pcap
+    from meshnb.loaders.proxy_status_text import read_sync_status as read_sync_status
     from meshnb.loaders.ztunnel import read_ztunnel_dump as read_ztunnel_dump
     from meshnb.model.finding import Finding as Finding
     from meshnb.model.finding import Findings as Findings
@@ -64,6 +65,7 @@ _PUBLIC = {
     "read_debug_log": "meshnb.loaders.debug_log",
     "read_pcap": "meshnb.loaders.pcap",
     "read_ztunnel_dump": "meshnb.loaders.ztunnel",
+    "read_sync_status": "meshnb.loaders.proxy_status_text",
     "runbooks": "meshnb.runbook.library",
     "scan_access_log": "meshnb.loaders.access_log",
     "to_log_lines": "meshnb.loaders.access_log_print",

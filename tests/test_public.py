@@ -19,11 +19,13 @@ PUBLIC = {
     "Subject",
     "Window",
     "__version__",
+    "connect",
     "errors",
     "form",
     "open",
     "read_access_log",
     "read_config_dump",
+    "read_sync_status",
     "runbooks",
     "tuning",
 }

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from meshnb.loaders import syncz
+from meshnb.loaders.documents import Source, read_document
 from meshnb.loaders.text_table import decode_text, read_text_table
 from meshnb.model.frame import returns
 from meshnb.model.tables.sync import PROXY_STATUS
@@ -45,6 +46,29 @@ def read_proxy_status(data: bytes | str, *, now: datetime | None = None, file: s
         return syncz.read_syncz(text, now=now, file=file)
     rows = read_text_table(text, first="NAME", file=file, hint="save it with: istioctl proxy-status > FILE")
     return PROXY_STATUS.rows(made for row in rows for made in _proxy(row, now))
+
+
+@returns(PROXY_STATUS)
+def read_sync_status(source: Source, *, istiod: str = "", now: datetime | None = None) -> pd.DataFrame:
+    """Whether proxies took what istiod sent them, from a file or text of any shape.
+
+    Args:
+        source: path, bytes or decoded JSON: `/debug/syncz` of istiod or of an agent, `istioctl proxy-status` as table,
+            JSON or YAML, `istioctl x internal-debug syncz --all`.
+        istiod: pod that answered; its HTTP answer does not name it.
+        now: when it was; turns ages into times and times into ages.
+
+    Raises:
+        NotFound: no such file.
+        FormatError: none of these.
+
+    Example:
+        >>> read_sync_status(b'[{"proxy": "a.b", "cluster_sent": "1"}]').query("type == 'CDS'").status.tolist()
+        ['STALE']
+    """
+    data, name = read_document(source)
+    frame = read_proxy_status(data, now=now, file=name)
+    return frame.assign(istiod=frame.istiod.fillna(istiod)) if istiod else frame
 
 
 def _proxy(row: dict[str, str], now: datetime | None) -> list[dict[str, Any]]:

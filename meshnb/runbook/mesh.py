@@ -36,7 +36,8 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
     """Open a mesh to look at.
 
     Args:
-        source: a snapshot folder or `.tar.gz`; `demo` or `demo/NAME`; `lab` for the running lab, captured now.
+        source: a snapshot folder or `.tar.gz`; `demo` or `demo/NAME`; `lab` for the running lab, or `live` for the
+            cluster of kubectl (`live:CONTEXT` for another), captured now.
         namespace: only findings about objects of this namespace; empty for all.
         window: only what happened in it: `30m` (before the capture) or `START/END`; empty for all.
 
@@ -47,6 +48,7 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
         NotFound: no such snapshot.
         FormatError: not a snapshot, or of a newer format.
         LabError: `lab`, and none runs.
+        Unreachable: `live`, and the cluster does not answer.
 
     Example:
         >>> open("demo/missing-subset", namespace="istioinaction")
@@ -56,6 +58,10 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
         from meshnb.lab.capture import capture_running
 
         snapshot = capture_running()
+    elif str(source).partition(":")[0] == "live":
+        from meshnb.runbook.live import connect
+
+        snapshot = connect(str(source).partition(":")[2], namespaces=[namespace] if namespace else []).snapshot
     else:
         snapshot = Snapshot.open(source)
     if isinstance(window, str):

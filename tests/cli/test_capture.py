@@ -20,7 +20,9 @@ def api(tmp_path, monkeypatch):
         config = server.kubeconfig(tmp_path / "config")
         from kubernetes.config import kube_config
 
+        # the client reads the variable when it is imported: here it is already, in a kernel it is not yet
         monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(config))
+        monkeypatch.setenv("KUBECONFIG", str(config))
         yield server
 
 
@@ -64,6 +66,23 @@ def test_connect_gives_a_mesh_and_leaves_nothing_behind(api, tmp_path, monkeypat
     assert not list(tmp_path.glob("meshnb-*"))
     with pytest.raises(UsageError, match="are lists"):
         connect(namespaces="istioinaction")
+
+
+def test_a_runbook_runs_on_a_live_cluster(api, tmp_path, capsys):
+    out = tmp_path / "out"
+    parameters = ["-p", "source=live:replay", "-p", "namespace=istioinaction"]
+    code = main(["run", "endpoint-truth", *parameters, "--out", str(out)])
+    assert code == 0
+    assert (out / "findings.json").exists()
+    assert "endpoint-truth" in capsys.readouterr().out
+
+
+def test_live_is_a_source_like_any_other(api, tmp_path):
+    import meshnb
+
+    mesh = meshnb.open("live", namespace="istioinaction", window="1h")
+    assert mesh.namespace == "istioinaction" and mesh.window is not None
+    assert mesh.endpoint_truth("catalog").verdict.unique().tolist() == ["agrees"]
 
 
 def test_the_role_shipped_allows_what_a_capture_asks_for_and_no_secrets():

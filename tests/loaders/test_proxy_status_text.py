@@ -77,3 +77,18 @@ def test_s10_10_json_and_yaml_are_taken_too():
 def test_something_else_is_an_error(text):
     with pytest.raises(FormatError):
         read_proxy_status(text, file="status.txt")
+
+
+def test_s10_10_a_saved_file_is_read_whatever_it_holds(tmp_path):
+    """S10-10: one reader for every form, by path, bytes or decoded."""
+    import json
+
+    import meshnb
+
+    answer = [{"proxy": "a.b", "cluster_sent": "1", "cluster_acked": "1"}]
+    (tmp_path / "syncz.json").write_text(json.dumps(answer))
+    (tmp_path / "status.txt").write_text("NAME  CDS  ISTIOD  VERSION\na.b  SYNCED  i  1.17.8\n")
+    for source in (tmp_path / "syncz.json", tmp_path / "status.txt", json.dumps(answer).encode()):
+        frame = meshnb.read_sync_status(source)
+        assert frame[frame.type == "CDS"].status.tolist() == ["SYNCED"]
+    assert set(meshnb.read_sync_status(tmp_path / "syncz.json", istiod="istiod-1").istiod) == {"istiod-1"}

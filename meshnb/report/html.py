@@ -173,9 +173,10 @@ def _header(record: Record, struck: Counter[str], dropped: int) -> str:
         facts.append(("Made with", shown))
     if struck:
         rules = ", ".join(f"{count} {rule}" for rule, count in sorted(struck.items()))
-        facts.append(("Masked", f"{struck.total()} secrets ({escape(rules)})"))
+        facts.append(("Masked", f"{struck.total()} secret{'s' if struck.total() != 1 else ''} ({escape(rules)})"))
     if dropped:
-        facts.append(("Left out", f"{dropped} references to other places on a network"))
+        many = "s" if dropped != 1 else ""
+        facts.append(("Left out", f"{dropped} reference{many} to other places on a network"))
     about = ""
     for name, value in facts:
         wide = ' class="wide"' if len(value) > 60 else ""

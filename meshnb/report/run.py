@@ -27,6 +27,9 @@ from meshnb.views.findings import FindingList
 FINDINGS_EXIT = 79
 """Exit code when a finding fails at or above the threshold; the number `istioctl analyze` uses."""
 
+# The name of a socket may have 103 bytes (macOS) or 107 (Linux); `/kernel-ipc-5` is put behind the folder.
+_MAX_SOCKET_FOLDER = 85
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -270,15 +273,18 @@ def _execute(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[An
             await super().start_kernel(**{**options, "stderr": said})
 
     node = nbformat.reads(json.dumps(notebook), as_version=4)
-    # IPC needs no ports, so runs beside one another cannot take each other's; Windows has none
-    config = Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
     failure = ""
     with tempfile.TemporaryDirectory(prefix="meshnb-") as folder, tempfile.TemporaryFile() as said, _quiet():
         path = Path(folder) / "executed.ipynb"
+        # Sockets in a folder of its own: runs beside one another cannot take each other's, as they could ports. Where
+        # there are none (Windows), or the path is too long for one, it is TCP.
+        connection = {"connection_file": f"{folder}/kernel.json"}
+        if os.name == "posix" and len(folder) < _MAX_SOCKET_FOLDER:
+            connection["transport"] = "ipc"
         try:
             papermill.execute_notebook(
                 node, path, parameters=dict(values), kernel_name="python3", language="python", progress_bar=False,
-                kernel_manager_class=ThisInterpreter, config=config,
+                kernel_manager_class=ThisInterpreter, config=Config({"KernelManager": connection}),
             )  # fmt: skip
         except papermill.PapermillExecutionError:  # a cell raised: it says so in its output
             pass

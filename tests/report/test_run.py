@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import books
@@ -149,3 +150,27 @@ def test_relative_paths_are_those_of_the_caller(tmp_path, monkeypatch):
     path = case(tmp_path, books.code('one = Finding("MNB0001", Status.PASS, Severity.INFO, Subject("Mesh"), '
                                      'open("here.txt").read())'))  # fmt: skip
     assert run(path, out="out").findings[0].summary == "found"
+
+
+def test_runs_beside_one_another_do_not_meet(tmp_path, monkeypatch):
+    """Kernels talk through sockets; those of one run must not be found by another in the same folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two", "three"):
+        case(tmp_path, name=name)
+    command = [sys.executable, "-m", "meshnb", "run"]
+    runs = [
+        subprocess.Popen(
+            [*command, f"{name}.ipynb", "-p", f"source={name}", "--out", name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in ("one", "two", "three")
+    ]
+    said = [run.communicate(timeout=120)[0] for run in runs]
+    assert [run.returncode for run in runs] == [79, 79, 79], said
+    for name, text in zip(("one", "two", "three"), said, strict=True):
+        assert f"Mesh: {name} 2" in text
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        ["one", "two", "three", "one.ipynb", "two.ipynb", "three.ipynb"]
+    )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
@@ -100,20 +101,24 @@ def scan_access_log(paths: Paths, *, format: LogFormat | None = None) -> AccessL
 
 
 def _sampled_keys(file: LogFile) -> list[str]:
-    """Keys of the JSON lines at the beginning of a file, in order."""
+    """Keys of the JSON lines at the beginning of a file, and at its end if it is not compressed, in order."""
+    size = BLOCK >> 4
     with open_log(file.path) as stream:
         try:
-            head = stream.read(BLOCK >> 4)
+            lines = stream.read(size).splitlines()[:_SAMPLE_LINES]
+            if isinstance(stream, io.BufferedReader):
+                stream.seek(max(0, file.path.stat().st_size - size))
+                lines += stream.read(size).splitlines()[-_SAMPLE_LINES:]
         except (OSError, EOFError, ValueError):
             return []
     keys: dict[str, None] = {}
-    for line in head.splitlines()[:_SAMPLE_LINES]:
+    for line in lines:
         start = line.find(b"{")
         try:
             record = json.loads(line[start:]) if 0 <= start < 300 else None
         except ValueError:
             continue
-        if isinstance(record, dict) and "start_time" in record:
+        if isinstance(record, dict) and record.keys() & JSON_KEYS.keys():
             keys |= dict.fromkeys(record)
     return list(keys)
 

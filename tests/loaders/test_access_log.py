@@ -168,6 +168,15 @@ def test_extra_keys_become_columns(tmp_path):
     assert json.loads(log.labels[0]) == {"a": 1}
 
 
+def test_a_key_that_comes_later_is_kept_too(tmp_path):
+    """A mesh whose format gained a key while the file was written."""
+    lines = [json.dumps(r) for r in RECORDS] * 3
+    late = json.dumps({**RECORDS[0], "trace_id": "abc"})
+    log = meshnb.read_access_log(write(tmp_path / "x.log", *lines, late))
+    assert log.trace_id.dropna().tolist() == ["abc"]
+    assert len(log) == len(lines) + 1
+
+
 def test_mesh_reads_the_logs_of_all_proxies(tmp_path):
     from meshnb.sources.snapshot import SnapshotWriter
 

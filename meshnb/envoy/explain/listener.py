@@ -112,6 +112,12 @@ def choose_listener(listeners: Sequence[Listener], request: Request) -> Listener
         at_port = [item for item in listeners if wanted and any(p == wanted for _, p in item.addresses)]
         if at_port and not request.address:
             return _guess(at_port, listeners, wanted, asked=port)
+    named = [item for item in listeners if item.name.endswith(f"_{port}") and not item.matches(request.address, port)]
+    if len(named) == 1 and not request.address:
+        # Istio names a listener after the port it serves; a lab binds it elsewhere.
+        host, bound = named[0].addresses[0]
+        because = f"named for port {port}; bound to {named[0].where()}"
+        return ListenerChoice(named[0], because, address=host, port=bound)
     handing = [item for item in listeners if item.hands_off]
     if handing:
         outbound = [item for item in handing if text(item.config, "traffic_direction") != "INBOUND"] or handing

@@ -114,11 +114,10 @@ def test_a_fraction_splits_the_outcomes():
 
 
 def test_listeners_that_lost():
-    def bound(address: str, port: int) -> dict:
-        return {"name": f"{address}_{port}", "address": {"socket_address": {"address": address, "port_value": port}}}
-
     found = explained(
-        [host("v", "*")], Request.to("http://10.0.0.1/"), listeners=[bound("10.0.0.2", 80), bound("::", 80)]
+        [host("v", "*")],
+        Request.to("http://10.0.0.1/"),
+        listeners=[bound("10.0.0.2_80", "10.0.0.2", 80), bound("::_80", "::", 80)],
     )
     assert found.step("listener").chosen == "front"
     assert lost(found, "listener") == {
@@ -128,12 +127,44 @@ def test_listeners_that_lost():
 
 
 def test_several_listeners_at_a_port_need_an_address():
-    def bound(address: str) -> dict:
-        return {"name": address, "address": {"socket_address": {"address": address, "port_value": 81}}}
-
-    found = explained([host("v", "*")], Request.to("http://a:81/"), listeners=[bound("10.0.0.1"), bound("10.0.0.2")])
+    found = explained(
+        [host("v", "*")], Request.to("http://a:81/"), listeners=[bound("a", "10.0.0.1", 81), bound("b", "10.0.0.2", 81)]
+    )
     assert "the destination IP decides among 10.0.0.1:81, 10.0.0.2:81; give address" in found.undecided[0]
     assert found.outcome.probability is None
+
+
+def bound(name: str, address: str, port: int, **more: Any) -> dict:
+    proxy = {"name": "tcp", "typed_config": {"@type": "v3.TcpProxy", "cluster": name}}
+    socket = {"socket_address": {"address": address, "port_value": port}}
+    return {"name": name, "address": socket, "filter_chains": [{"filters": [proxy]}], **more}
+
+
+def test_redirected_traffic_of_a_sidecar():
+    """virtualOutbound hands over to the listener of the destination, and keeps what has none."""
+    listeners = [
+        bound("virtualOutbound", "0.0.0.0", 15001, use_original_dst=True, traffic_direction="OUTBOUND"),
+        bound("virtualInbound", "0.0.0.0", 15006, use_original_dst=True, traffic_direction="INBOUND"),
+        bound("10.0.0.9_5432", "10.0.0.9", 5432, bind_to_port=False),
+        bound("0.0.0.0_9080", "0.0.0.0", 9080, bind_to_port=False),
+    ]
+
+    def chosen(url: str, **known: Any) -> str:
+        return explained([host("v", "*")], Request.to(url, **known), listeners=listeners).step("listener").chosen
+
+    assert chosen("tcp://10.0.0.9:5432") == "10.0.0.9_5432"
+    assert chosen("tcp://10.0.0.8:5432") == "virtualOutbound"
+    assert chosen("http://reviews:9080/") == "0.0.0.0_9080"
+    assert chosen("tcp://10.0.0.8:9080") == "0.0.0.0_9080"
+    assert chosen("http://elsewhere:81/") == "virtualOutbound"
+    assert chosen("tcp://10.0.0.1:8080", listener="virtualInbound") == "virtualInbound"
+
+
+def test_a_lab_binds_the_listener_of_a_port_elsewhere():
+    found = explained(
+        [host("v", "*")], Request.to("http://shop:81/"), listeners=[bound("0.0.0.0_81", "127.0.0.1", 15001)]
+    )
+    assert found.step("listener").because == "named for port 81; bound to 127.0.0.1:15001"
 
 
 def test_nothing_listens():

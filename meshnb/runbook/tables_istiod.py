@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, ClassVar
 
+from meshnb.errors import NotFound
 from meshnb.loaders import istiod_debug, istiod_debug_services, mesh_config
-from meshnb.loaders.config_dump import read_config_dump
+from meshnb.loaders.config_dump import ConfigDump, read_config_dump
 from meshnb.loaders.objects import decode_objects, objects_table
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
@@ -160,6 +161,25 @@ class IstiodTables(MeshBase):
             )
 
         return self._debug("config_drift", tables.CONFIG_DRIFT, make)
+
+    def expected_config(self, proxy: str) -> ConfigDump:
+        """What istiod would send a proxy, to compare with `meshnb.diff(mesh.expected_config(p), mesh.config_dump(p))`.
+
+        Args:
+            proxy: `POD.NAMESPACE`.
+
+        Raises:
+            NotFound: istiod was not asked about it; capture with `--expected`.
+        """
+        asked = [
+            d
+            for d in self.documents("config_drift")
+            if proxy in (d.proxy, d.path.rpartition("/")[2].removesuffix(".json").partition(".")[2])
+        ]
+        if not asked:
+            hint = "capture again with: meshnb capture --expected"
+            raise NotFound(f"istiod was not asked what it would send {proxy}", hint=hint)
+        return read_config_dump(self.snapshot.read(asked[0]), name=self.snapshot.source_of(asked[0]), proxy=proxy)
 
     def _debug(self, table: str, frame: Frame, make: Callable[[bytes, str, str, str], pd.DataFrame]) -> pd.DataFrame:
         def read(document: Document, data: bytes) -> pd.DataFrame:

@@ -99,3 +99,34 @@ def test_s10_09_the_sync_runbooks_checks_are_unknown_without_an_istiod(tmp_path)
     writer.add("kubernetes/pods.json", "kubernetes", b'{"kind": "List", "items": []}')
     found = Mesh(writer.close()).check("MNB0310", "MNB0311", "MNB0312", "MNB0313", "MNB0314", "MNB0315")
     assert {f.status for f in found} == {Status.UNKNOWN}
+
+
+def test_sd_32_what_istiod_would_send_can_be_compared_with_what_envoy_has(tmp_path):
+    """SD-32: expected against actual, by name in a table and in full by meshnb.diff."""
+    import shutil
+
+    import meshnb
+    from meshnb.errors import NotFound
+    from meshnb.sources.snapshot import Snapshot
+
+    proxy = "webapp-8dc87795f-web01.istioinaction"
+    folder = tmp_path / "s"
+    shutil.copytree(Snapshot.open("demo").root, folder)
+    dump = json.loads((folder / "envoy" / proxy / "config_dump.json").read_text())
+    clusters = next(c for c in dump["configs"] if c["@type"].endswith("ClustersConfigDump"))
+    left_out = clusters["dynamic_active_clusters"].pop()["cluster"]["name"]
+    path = f"istiod/istiod-1.istio-system/debug/config_dump.{proxy}.json"
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_text(json.dumps(dump))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["documents"].append({"path": path, "kind": "istiod_debug", "proxy": proxy})
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    mesh = Mesh(Snapshot.open(folder))
+    assert mesh.config_drift()[["proxy", "type", "name", "only_in"]].values.tolist() == [
+        [proxy, "CDS", left_out, "envoy"]
+    ]
+    (finding,) = mesh.check("MNB0316").status("fail")
+    assert finding.subject.name == "webapp-8dc87795f-web01"
+    assert left_out in str(meshnb.diff(mesh.expected_config(proxy), mesh.config_dump(proxy)).to_dict())
+    with pytest.raises(NotFound, match="not asked"):
+        mesh.expected_config("other.n")

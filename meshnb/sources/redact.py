@@ -22,7 +22,15 @@ _RULES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("jwt", re.compile(rb"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")),
     (
         "authorization",
-        re.compile(rb"(?i)(?<=\bbearer )[A-Za-z0-9._~+/=-]{8,}|(?<=\bbasic )[A-Za-z0-9+/=]{8,}"),
+        re.compile(rb"(?i)(?<=authorization: bearer )[a-z0-9._~+/=-]{8,}|(?<=authorization: basic )[a-z0-9+/=]{8,}"),
+    ),
+    # elsewhere what follows must look like a credential: "basic authentication" is prose
+    (
+        "authorization",
+        re.compile(
+            rb"(?:(?<=\b[Bb]earer )|(?<=\b[Bb]asic )|(?<=\bBEARER )|(?<=\bBASIC ))"
+            rb"(?=[A-Za-z._~+/-]*(?:[0-9=]|[a-z][A-Z])|[A-Za-z0-9._~+/=-]{32})[A-Za-z0-9._~+/=-]{8,}"
+        ),
     ),
     ("url-password", re.compile(rb"(?<=://)[^/\s:@\"']+:[^/\s:@\"']+(?=@)")),
 )

@@ -33,3 +33,24 @@ ANALYZERS = Frame(
     ),
     key=("analyzer",),
 )
+
+DESCRIBED = Frame(
+    "described",
+    "One row per fact `istioctl x describe` prints.",
+    (
+        Column(
+            "section",
+            "string",
+            "Pod, Service, DestinationRule, VirtualService, Ingress, PeerAuthentication …",
+            nullable=False,
+        ),
+        Column("name", "string", "Object the fact is about."),
+        Column(
+            "fact",
+            "string",
+            "What is said: `port`, `matching subsets`, `weight`, `mode`, `warning`, `text`.",
+            nullable=False,
+        ),
+        Column("value", "string", "Its value, in istioctl's words.", nullable=False),
+    ),
+)

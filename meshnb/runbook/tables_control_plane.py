@@ -33,7 +33,7 @@ class ControlPlaneTables(MeshBase):
         "bottleneck": Needs("prometheus"),
         "recommendations": Needs("prometheus"),
         **{f"request_{name}": _TELEMETRY for name in ("rates", "success", "gap", "pods", "health")},
-        "push_batches": Needs("container_log", "logs/istiod", "discovery"),
+        "push_batches": Needs("container_log", "logs/", "discovery"),
         "istiod_settings": Needs("kubernetes", "kubernetes/deployments."),
     }
 

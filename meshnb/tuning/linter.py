@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ def _names(selector: Node, version: str) -> Iterator[Row]:
     if not name:
         return
     known = metrics().get(family(name))
-    wrong = wrong_names().get(name) or wrong_names().get(family(name))
+    wrong = wrong_names().get(name) or wrong_names().get(re.sub(r"_(bucket|count|sum)$", "", name))
     if known and version and not known.exists_in(version):
         since = f"since {known.first}" if known.first and not known.last else f"up to {known.last}"
         use = wrong.use if wrong else ""
@@ -115,7 +116,7 @@ def _labels(node: Node, present: Collection[str]) -> Iterator[Row]:
 
 
 def _has(metric: Metric, label: str) -> bool:
-    return label in metric.labels or label in SCRAPED or (label == "type" and metric.name.startswith("pilot_total"))
+    return label in metric.labels or label in SCRAPED or metric.process == "ztunnel"  # whose labels are not catalogued
 
 
 def _instead(label: str) -> str:

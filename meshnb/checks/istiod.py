@@ -184,7 +184,9 @@ def rewritten(probes: pd.DataFrame, pods: pd.DataFrame) -> Iterator[Finding]:
         probes.proxy.isin(meshed) & (probes.container != "istio-proxy") & probes.type.isin(["http-get", "grpc"])
     ]
     plain = apps[~apps.rewritten]
-    if plain.empty:
+    if apps.empty:
+        yield passed("MNB0402", "No application behind a proxy has an HTTP or gRPC probe.")
+    elif plain.empty:
         yield passed("MNB0402", f"All {len(apps)} HTTP and gRPC probes of applications go by way of the agent.")
     for (proxy, container), rows in plain.groupby(["proxy", "container"]):
         pod, _, namespace = str(proxy).rpartition(".")

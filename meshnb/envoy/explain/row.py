@@ -79,12 +79,10 @@ def _cells(row: object) -> dict[str, str]:
 
 
 def _text(cell: object) -> str:
-    if cell is None or isinstance(cell, list | tuple | dict):
+    """A plain cell as text; lists and what is missing (`None`, NaN, pandas' own mark) as nothing."""
+    if not isinstance(cell, str | int | float) or cell != cell or cell == "-":
         return ""
-    try:
-        return "" if cell != cell or cell == "-" else str(cell)
-    except TypeError:  # pandas' missing value has no truth
-        return ""
+    return str(cell)
 
 
 def _split(address: str) -> tuple[str, int]:

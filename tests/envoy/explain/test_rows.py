@@ -127,6 +127,26 @@ def test_what_a_line_does_not_show_is_undecided_unless_it_names_the_route():
     assert named.clusters == {"a": 1.0}
 
 
+@pytest.mark.parametrize("demo", ["demo", "demo/missing-subset", "demo/slow-replica"])
+def test_every_row_of_the_table_is_foretold(demo):
+    mesh = meshnb.open(demo)
+    log = mesh.access_log()
+    rows = [*log.to_dict("records")[::7], *log.head(3).itertuples(index=False)]
+    for row in [*map(_mapping, rows), *(log.iloc[n] for n in range(3))]:
+        found = mesh.explain(row, proxy=_mapping(row)["proxy"])
+        assert not found.undecided
+        ends = {(outcome.cluster, outcome.response_flags) for outcome in found.outcomes}
+        flags = _mapping(row)["flags"]
+        if isinstance(flags, str) and flags == "NC":
+            assert {end[1] for end in ends} == {"NC"}
+        else:
+            assert _mapping(row)["upstream_cluster"] in found.clusters
+
+
+def _mapping(row):
+    return row if isinstance(row, dict) else row._asdict() if hasattr(row, "_asdict") else row.to_dict()
+
+
 def test_what_is_no_row_is_refused():
     with pytest.raises(UsageError, match="cannot explain int"):
         request_of_row(3)

@@ -90,7 +90,8 @@ class ExplainViews(MeshBase):
             request = Request.to(what, method=method, headers=headers, **known)
         else:
             request = request_of_row(what)
-            proxy = proxy or str(getattr(what, "proxy", "") or "")
+            named = what.get("proxy") if isinstance(what, Mapping) else getattr(what, "proxy", None)
+            proxy = proxy or (named if isinstance(named, str) else "")
         document = self._dump_of(proxy)
         found = explain_request(self._indexed(document), request, proxy=document.proxy)
         return ShownExplanation(found.request, found.steps, found.outcomes, found.proxy)

@@ -133,7 +133,7 @@ def test_every_row_of_the_table_is_foretold(demo):
     log = mesh.access_log()
     rows = [*log.to_dict("records")[::7], *log.head(3).itertuples(index=False)]
     for row in [*map(_mapping, rows), *(log.iloc[n] for n in range(3))]:
-        found = mesh.explain(row, proxy=_mapping(row)["proxy"])
+        found = mesh.explain(row)
         assert not found.undecided
         ends = {(outcome.cluster, outcome.response_flags) for outcome in found.outcomes}
         flags = _mapping(row)["flags"]

@@ -23,6 +23,7 @@ _PASS = {
     "Compressor": "compresses responses",
     "Decompressor": "decompresses",
     "Buffer": "waits for the whole body",
+    "PluginConfig": "records metrics",
     "istio.alpn": "sets upstream ALPN",
     "istio.stats": "records metrics",
     "istio.metadata_exchange": "exchanges workload metadata",
@@ -121,8 +122,10 @@ def _run_one(
                 run.reply = answer
         case "Cors":
             _cors(item, own, headers, run)
-        case kind if kind in _PASS:
-            run.steps.append(Step("http filter", item.name, _PASS[kind] or "does not answer requests"))
+        case kind if kind in _PASS or item.name in _PASS:
+            # Older versions of Istio have its own filters as Wasm: the name tells them.
+            what = _PASS.get(item.name) or _PASS.get(kind) or "does not answer requests"
+            run.steps.append(Step("http filter", item.name, what))
         case kind:
             why = _MAY_ANSWER.get(kind, f"filter {kind} is not known here")
             run.steps.append(Step("http filter", item.name, undecided=why))

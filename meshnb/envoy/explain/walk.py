@@ -24,7 +24,7 @@ from meshnb.errors import FormatError
 
 _TRANSPARENT = {
     "MetadataExchange", "PeerMetadata", "ConnectionLimit", "StatsConfig", "SniCluster", "FilterConfig", "Config",
-    "Stats",
+    "Stats", "PluginConfig",
 }  # fmt: skip
 
 
@@ -165,7 +165,7 @@ class _Walk:
                 denied = self._network_rbac(name, typed, connection)
                 if denied is not None:
                     return denied
-            elif kind in _TRANSPARENT:
+            elif kind in _TRANSPARENT or name in ("istio.stats", "istio.metadata_exchange"):
                 self._step("network filter", name, "lets the connection pass")
             else:
                 self._step("network filter", name, undecided=f"network filter {kind or name} is not followed")

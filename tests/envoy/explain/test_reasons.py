@@ -247,3 +247,17 @@ def test_the_table_and_the_dictionary_hold_everything():
     assert [step["stage"] for step in found.to_dict()["steps"]] == [step.stage for step in found.steps]
     assert repr(found) == "<Explanation of GET http://a/ (port 80): 200 answered by Envoy>"
     assert "=> 200 answered by Envoy" in str(found)
+
+
+def test_istios_own_filters_let_requests_pass():
+    plugin = {
+        "@type": "type.googleapis.com/udpa.type.v1.TypedStruct",
+        "type_url": "type.googleapis.com/stats.PluginConfig",
+    }
+    filters = [
+        {"name": "istio.metadata_exchange", "typed_config": {"@type": "v3.Wasm"}},
+        {"name": "istio.stats", "typed_config": plugin},
+        {"name": "router", "typed_config": {"@type": "v3.Router"}},
+    ]
+    found = explained([host("v", "*")], Request.to("http://a/"), http_filters=filters)
+    assert not found.undecided

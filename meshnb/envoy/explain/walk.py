@@ -161,6 +161,9 @@ class _Walk:
             if kind == "TcpProxy":
                 self._step("network filter", name, "TCP proxy")
                 return walk_tcp(self.config, typed, self.steps, self.request)
+            if ".direct_response." in text(typed, "@type") or kind == "Echo":
+                self._step("network filter", name, "answers the connection itself")
+                return [Outcome("direct_response", response_code=0, notes=("answered by a network filter",))]
             if kind == "RBAC":
                 denied = self._network_rbac(name, typed, connection)
                 if denied is not None:

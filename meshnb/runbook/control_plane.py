@@ -40,6 +40,8 @@ _CHARTS = {
     "bytes": (("xds_rx_max", "xds_rx_median", "xds_tx_max", "xds_tx_median"), "Configuration on the wire"),
     "rejects": (("rejects",), "Configuration refused by proxies, in five minutes"),
 }
+_MARKS = {"latency": "convergence_warning_s", "queue": "queue_s", "push": "push_s", "saturation": "cpu"}
+"""Threshold that a chart draws a line at."""
 
 
 class ControlPlaneViews(ControlPlaneTables):
@@ -71,7 +73,7 @@ class ControlPlaneViews(ControlPlaneTables):
         """What decides how fast a control plane is: changes, resources, proxies, size of configuration, as measured.
 
         Returns:
-            A table; `.df` has factor, measured, measure and query.
+            A table; `.df` has factor, measure and measured.
         """
         import pandas as pd
 
@@ -79,12 +81,7 @@ class ControlPlaneViews(ControlPlaneTables):
 
         frame = self.control_plane(window=window).set_index("measure")
         rows = [
-            {
-                "factor": factor,
-                "measured": frame["statement"][name],
-                "measure": frame["what"][name],
-                "query": frame["query"][name],
-            }
+            {"factor": factor, "measure": frame["what"][name], "measured": frame["statement"][name]}
             for factor, names in _FACTORS.items()
             for name in names
         ]
@@ -94,7 +91,7 @@ class ControlPlaneViews(ControlPlaneTables):
         """Recorded queries that brought nothing back, with what they would have measured.
 
         Returns:
-            A table; `.df` has name, meaning, query and why (the error, or that no such series was there).
+            A table; `.df` has name, meaning and why (the error, or that no such series was there).
         """
         from meshnb.tuning.catalogue import queries
         from meshnb.views.tables import table
@@ -105,7 +102,7 @@ class ControlPlaneViews(ControlPlaneTables):
         meaning = [known[name].meaning if name in known else "" for name in empty["name"]]
         shown = empty.assign(meaning=meaning, why=empty["error"].fillna("no such series in the window"))
         title = f"{len(frame)} queries recorded, {len(empty)} of them without a sample"
-        return table(shown[["name", "meaning", "why", "query"]], title=title, limit=60)
+        return table(shown[["name", "meaning", "why"]], title=title, limit=60)
 
     def signal_chart(self, name: str, *, window: str | Window = "") -> Chart:
         """A signal over time.
@@ -128,7 +125,10 @@ class ControlPlaneViews(ControlPlaneTables):
         names, title = _CHARTS[name]
         parts = [self._drawn(one, window) for one in names if one in self._recordings]
         frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"time": [], "value": [], "series": []})
-        return lines(frame, x="time", y="value", color="series", title=title, unit=query(names[0]).unit)
+        limit = _MARKS.get(name)
+        marks = {limit.replace("_", " "): getattr(self.thresholds, limit)} if limit else None
+        unit = query(names[0]).unit
+        return lines(frame, x="time", y="value", color="series", title=title, unit=unit, marks=marks)
 
     def _drawn(self, name: str, window: str | Window) -> pd.DataFrame:
         import pandas as pd

@@ -16,6 +16,7 @@ from meshnb.loaders.objects import (
     timestamp,
     to_json,
 )
+from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.objects import DESTINATION_RULES, GATEWAYS, VIRTUAL_SERVICES
 
@@ -49,6 +50,7 @@ def of_kind(objects: Sequence[Object], kind: str) -> Iterator[Object]:
 
 
 @returns(VIRTUAL_SERVICES)
+@shaped("VirtualServices")
 def virtual_services_table(objects: Sequence[Object], *, file: str = "", domain: str = CLUSTER_DOMAIN) -> pd.DataFrame:
     """VirtualServices, one row per route destination; other kinds are left out."""
     rows: list[dict[str, Any]] = []
@@ -120,6 +122,7 @@ def _mirrors(route: Object) -> bool:
 
 
 @returns(DESTINATION_RULES)
+@shaped("DestinationRules")
 def destination_rules_table(objects: Sequence[Object], *, file: str = "", domain: str = CLUSTER_DOMAIN) -> pd.DataFrame:
     """DestinationRules, one row per subset and one for the whole host; other kinds are left out."""
     rows: list[dict[str, Any]] = []
@@ -170,6 +173,7 @@ def _policy(policy: Object, host: Object) -> dict[str, Any]:
 
 
 @returns(GATEWAYS)
+@shaped("Gateways")
 def gateways_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
     """Istio Gateways, one row per server; other kinds are left out."""
     rows: list[dict[str, Any]] = []

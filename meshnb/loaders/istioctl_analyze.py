@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError
+from meshnb.loaders.shape import shaped
 from meshnb.loaders.text_table import decode_text
 from meshnb.model.frame import returns
 from meshnb.model.tables.analysis import ANALYSIS, ANALYZERS
@@ -37,6 +38,7 @@ def messages() -> Mapping[str, Mapping[str, str]]:
 
 
 @returns(ANALYSIS)
+@shaped("what istioctl analyze prints")
 def read_analysis(data: bytes | str, *, file: str = "") -> pd.DataFrame:
     """Messages of `istioctl analyze` in format log, json or yaml; no rows for a run without any.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError
 from meshnb.loaders.objects import to_json
+from meshnb.loaders.shape import shaped
 from meshnb.loaders.syncz import parse_time, short_type
 from meshnb.model.frame import returns
 from meshnb.model.tables.istiod import AUTHORIZATION_POLICIES, PUSH_STATUS, XDS_CLIENTS, XDS_WATCHES
@@ -76,6 +77,7 @@ def proxy_of_connection(connection: str) -> str:
 
 
 @returns(XDS_CLIENTS)
+@shaped("adsz")
 def read_adsz(data: bytes | str, *, istiod: str = "", now: datetime | None = None, file: str = "") -> pd.DataFrame:
     """Connected proxies, from `/debug/adsz` or `/debug/connections`.
 
@@ -122,6 +124,7 @@ def _locality(value: Any) -> str | None:
 
 
 @returns(XDS_WATCHES)
+@shaped("adsz")
 def read_watches(data: bytes | str, *, istiod: str = "", file: str = "") -> pd.DataFrame:
     """What each proxy watches, from `/debug/adsz`; releases that do not tell give no row.
 
@@ -143,6 +146,7 @@ def read_watches(data: bytes | str, *, istiod: str = "", file: str = "") -> pd.D
 
 
 @returns(AUTHORIZATION_POLICIES)
+@shaped("authorizationz")
 def read_authorizationz(data: bytes | str, *, istiod: str = "", file: str = "") -> pd.DataFrame:
     """Authorization policies istiod holds, from `/debug/authorizationz`.
 
@@ -183,6 +187,7 @@ def _labels(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @returns(PUSH_STATUS)
+@shaped("push_status")
 def read_push_status(data: bytes | str, *, istiod: str = "", file: str = "") -> pd.DataFrame:
     """Problems of istiod's last push, from `/debug/push_status`.
 

@@ -9,6 +9,7 @@ from meshnb.envoy.names import ClusterName
 from meshnb.errors import FormatError
 from meshnb.loaders.istiod_debug import decode
 from meshnb.loaders.objects import to_json
+from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.istiod import DNS_NAMES, ISTIOD_ENDPOINTS, ISTIOD_SERVICES
 
@@ -20,6 +21,7 @@ _RESOLUTION = {0: "ClientSideLB", 1: "DNSLB", 2: "Passthrough", 3: "DNSRoundRobi
 
 
 @returns(ISTIOD_ENDPOINTS)
+@shaped("endpointShardz")
 def read_endpoint_shards(data: bytes | str, *, istiod: str = "", file: str = "") -> pd.DataFrame:
     """Endpoints istiod knows: `/debug/endpointShardz`, or `/debug/endpointz` in either of its shapes.
 
@@ -75,6 +77,7 @@ def _endpoint(endpoint: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @returns(ISTIOD_ENDPOINTS)
+@shaped("edsz")
 def read_edsz(data: bytes | str, *, istiod: str = "", proxy: str = "", file: str = "") -> pd.DataFrame:
     """Endpoints istiod sends to one proxy: `/debug/edsz?proxyID=…` of any release.
 
@@ -133,6 +136,7 @@ def _found(value: Any, *keys: str) -> Iterator[Mapping[str, Any]]:
 
 
 @returns(DNS_NAMES)
+@shaped("ndsz")
 def read_ndsz(data: bytes | str, *, proxy: str = "", file: str = "") -> pd.DataFrame:
     """Names the DNS proxy answers: `/debug/ndsz` of istiod in any release, or of the agent.
 
@@ -164,6 +168,7 @@ def read_ndsz(data: bytes | str, *, proxy: str = "", file: str = "") -> pd.DataF
 
 
 @returns(ISTIOD_SERVICES)
+@shaped("registryz")
 def read_registryz(data: bytes | str, *, istiod: str = "", file: str = "") -> pd.DataFrame:
     """Services istiod knows, from `/debug/registryz`.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from meshnb.errors import FormatError
 from meshnb.loaders.istiod_debug import decode
 from meshnb.loaders.objects import Object, metadata, to_json
+from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.istiod import CONTROLZ, MESH_CONFIG
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @returns(MESH_CONFIG)
+@shaped("a MeshConfig")
 def read_mesh_config(data: bytes | str, *, istiod: str = "", file: str = "") -> pd.DataFrame:
     """MeshConfig in force, from `/debug/mesh`.
 
@@ -34,6 +36,7 @@ def read_mesh_config(data: bytes | str, *, istiod: str = "", file: str = "") -> 
 
 
 @returns(MESH_CONFIG)
+@shaped("objects")
 def mesh_config_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
     """MeshConfig asked for: ConfigMaps `istio…` that hold one, and IstioOperators; other objects are left out.
 
@@ -80,6 +83,7 @@ def _settings(document: Mapping[str, Any], source: str, path: str = "") -> list[
 
 
 @returns(CONTROLZ)
+@shaped("ControlZ")
 def read_controlz(data: bytes | str, *, topic: str, istiod: str = "", file: str = "") -> pd.DataFrame:
     """An answer of ControlZ: `/scopej/`, `/memj/`, `/envj/` or `/procj/`. Signals are left out on purpose.
 

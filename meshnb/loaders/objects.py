@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError
+from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.objects import ENDPOINT_SLICES, OBJECTS, PODS, SERVICES
 
@@ -35,6 +36,8 @@ def decode_objects(data: bytes | str, *, file: str = "") -> list[Object]:
         ['Pod']
     """
     text = data.encode() if isinstance(data, str) else data
+    if not text.strip():
+        raise FormatError("the document is empty", file=file)
     if text.lstrip()[:1] in (b"{", b"["):
         import msgspec
 
@@ -83,6 +86,7 @@ def _items(document: Any, *, file: str, where: str) -> Iterator[Object]:
 
 
 @returns(OBJECTS)
+@shaped("Kubernetes objects")
 def objects_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
     """Any objects, one row each.
 
@@ -114,6 +118,7 @@ def objects_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
 
 
 @returns(PODS)
+@shaped("pods")
 def pods_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
     """Pods, one row each; other kinds are left out.
 
@@ -188,6 +193,7 @@ def _proxy_type(proxy: Object | None) -> str | None:
 
 
 @returns(SERVICES)
+@shaped("services")
 def services_table(objects: Sequence[Object], *, file: str = "", domain: str = CLUSTER_DOMAIN) -> pd.DataFrame:
     """Services, one row each; other kinds are left out."""
     rows = []
@@ -216,6 +222,7 @@ def services_table(objects: Sequence[Object], *, file: str = "", domain: str = C
 
 
 @returns(ENDPOINT_SLICES)
+@shaped("EndpointSlices")
 def endpoint_slices_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
     """EndpointSlices, one row per address and port; other kinds are left out."""
     rows: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.loaders.objects import SIDECAR, Object, metadata, section, sequence, to_json
 from meshnb.loaders.probes import probe_text
+from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.components import ISTIODS, PROXY_METADATA
 
@@ -27,6 +28,7 @@ _FIELDS = {
 
 
 @returns(ISTIODS)
+@shaped("pods")
 def istiods_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
     """Pods of istiod, with arguments and environment; other pods and kinds are left out."""
     rows = []
@@ -84,6 +86,7 @@ def _arguments(args: Sequence[str]) -> dict[str, Any]:
 
 
 @returns(PROXY_METADATA)
+@shaped("pods")
 def proxy_metadata_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
     """What each proxy's environment tells istiod; pods without proxy and other kinds are left out."""
     rows = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError
 from meshnb.loaders.objects import SIDECAR, Object, metadata, section, sequence, to_json
+from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.components import PROBES
 
@@ -28,6 +29,7 @@ _URL = re.compile(r"(?P<scheme>https?)://(?P<host>[^:/\]]*|\[[^\]]*\]):(?P<port>
 
 
 @returns(PROBES)
+@shaped("pods")
 def probes_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
     """Probes of pods, one row each; other kinds are left out."""
     rows: list[dict[str, Any]] = []

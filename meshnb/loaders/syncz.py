@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError
+from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.sync import PROXY_STATUS
 
@@ -66,6 +67,7 @@ def short_type(url: str) -> str:
 
 
 @returns(PROXY_STATUS)
+@shaped("a sync status")
 def read_syncz(data: bytes | str, *, istiod: str = "", now: datetime | None = None, file: str = "") -> pd.DataFrame:
     """The answer of `/debug/syncz`, or of `istioctl proxy-status -o json|yaml`.
 

@@ -77,7 +77,7 @@ def run(
         fail_on: severity from which on a failing finding makes the exit code 79.
 
     Raises:
-        NotFound: no such runbook.
+        NotFound: no notebook at that path.
         UsageError: unknown parameter, a value that does not fit, or no writing to `out`; nothing was started.
         MissingExtra: papermill or ipykernel is not installed.
         RunError: a cell raised something; the report is written. An error of meshnb is raised as itself.
@@ -98,7 +98,7 @@ def execute(
     """As `run`, but a crash comes back as `RunResult.error` with the paths of what was written.
 
     Raises:
-        NotFound: no such runbook.
+        NotFound: no notebook at that path.
         UsageError: unknown parameter, a value that does not fit, or no writing to `out`; nothing was started.
         MissingExtra: papermill or ipykernel is not installed.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshnb.errors import FormatError, NotFound
+from meshnb.errors import FormatError, NotFound, UsageError
 from meshnb.model.frame import returns
 from meshnb.model.tables.runbooks import RUNBOOKS
 from meshnb.runbook.parameters import Parameter, of_notebook
@@ -61,7 +61,8 @@ def find(name: str | Path) -> Runbook:
         name: a name of `names()`, or the path of an `.ipynb`.
 
     Raises:
-        NotFound: there is none; names the nearest.
+        UsageError: no runbook of that name; names the nearest.
+        NotFound: no notebook at that path.
         FormatError: not a notebook, or its parameters cannot be read.
 
     Example:
@@ -77,7 +78,7 @@ def find(name: str | Path) -> Runbook:
     if path.suffix == ".ipynb":
         raise NotFound(f"no notebook at {path}", hint="see: meshnb list")
     near = difflib.get_close_matches(text, names(), n=1)
-    raise NotFound(f"no runbook {text!r}", hint=f"did you mean {near[0]}?" if near else "see: meshnb list")
+    raise UsageError(f"no runbook {text!r}", hint=f"did you mean {near[0]}?" if near else "see: meshnb list")
 
 
 def read(path: Path) -> Runbook:
@@ -144,7 +145,7 @@ def show(name: str | Path) -> str:
     """What a runbook is for, what can be given to it, and its steps, as text.
 
     Raises:
-        NotFound: there is none.
+        UsageError: there is none.
         FormatError: not a notebook.
     """
     book = find(name)

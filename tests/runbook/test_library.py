@@ -1,7 +1,7 @@
 import books
 import pytest
 
-from meshnb.errors import FormatError, NotFound
+from meshnb.errors import FormatError, NotFound, UsageError
 from meshnb.model.tables.runbooks import RUNBOOKS
 from meshnb.runbook import library
 
@@ -38,7 +38,7 @@ def test_shipped_runbooks_are_a_table():
 
 
 def test_wrong_names_are_refused_with_the_nearest(tmp_path):
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(UsageError) as caught:
         library.find("503-no-clutser")
     assert caught.value.hint == "did you mean 503-no-cluster?"
     with pytest.raises(NotFound, match="no notebook at"):

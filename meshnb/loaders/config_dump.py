@@ -30,11 +30,12 @@ from meshnb.loaders.routes import route_rows
 from meshnb.loaders.secrets import secret_rows
 from meshnb.loaders.sections import ENTRIES, KINDS, Resource, Section, read_section, resources, section_of_entry
 from meshnb.loaders.sizes import size_rows
-from meshnb.model.frame import Frame, returns
+from meshnb.model.frame import Frame, returns, to_pandas
 from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _TYPE_FIRST = re.compile(rb'\{\s*"@type"\s*:\s*"type\.googleapis\.com/envoy\.admin\.v\w+\.(\w+)"')
 M = TypeVar("M")
@@ -157,7 +158,7 @@ class ConfigDump:
         Raises:
             FormatError: a listener cannot be read; names it and the byte.
         """
-        return self._table(LISTENERS, self._each("listeners", listener_rows))
+        return to_pandas(self.arrow("listeners"))
 
     @returns(ROUTES)
     def routes(self) -> pd.DataFrame:
@@ -166,7 +167,7 @@ class ConfigDump:
         Raises:
             FormatError: a route configuration cannot be read; names it and the byte.
         """
-        return self._table(ROUTES, self._each("routes", route_rows))
+        return to_pandas(self.arrow("routes"))
 
     @returns(CLUSTERS)
     def clusters(self) -> pd.DataFrame:
@@ -175,7 +176,7 @@ class ConfigDump:
         Raises:
             FormatError: a cluster cannot be read; names it and the byte.
         """
-        return self._table(CLUSTERS, self._each("clusters", lambda resource: (cluster_row(resource),)))
+        return to_pandas(self.arrow("clusters"))
 
     @returns(ENDPOINTS)
     def endpoints(self) -> pd.DataFrame:
@@ -184,13 +185,7 @@ class ConfigDump:
         Raises:
             FormatError: a load assignment cannot be read; names it and the byte.
         """
-        with collector_paused(), values_of(self.name):
-            made = (self._guard("endpoints", one, endpoint_rows) for one in self.resources("endpoints"))
-            rows = [row for part in made for row in part]
-            if not rows:
-                return ENDPOINTS.empty()
-            columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
-            return ENDPOINTS.build({"proxy": [self.proxy or None] * len(rows), **columns})
+        return to_pandas(self.arrow("endpoints"))
 
     @returns(SECRETS)
     def secrets(self, *, at: datetime | None = None) -> pd.DataFrame:
@@ -336,15 +331,41 @@ class ConfigDump:
     def _error(self, error: Exception, raw: msgspec.Raw, what: str) -> FormatError:
         return unreadable(error, self.data, file=self.name, base=offset_of(raw, self.data), what=what)
 
+    def arrow(self, table: str) -> pa.Table:
+        """One of the four large tables as Arrow, for many dumps to be put together.
+
+        Args:
+            table: `listeners`, `routes`, `clusters` or `endpoints`.
+
+        Raises:
+            FormatError: a resource cannot be read; names it and the byte.
+        """
+        if table == "listeners":
+            return self._arrow(LISTENERS, self._each(table, listener_rows))
+        if table == "routes":
+            return self._arrow(ROUTES, self._each(table, route_rows))
+        if table == "clusters":
+            return self._arrow(CLUSTERS, self._each(table, lambda resource: (cluster_row(resource),)))
+        return self._endpoints()
+
     @collector_paused()
+    def _endpoints(self) -> pa.Table:
+        made = (self._guard("endpoints", one, endpoint_rows) for one in self.resources("endpoints"))
+        rows = [row for part in made for row in part]
+        columns = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else ([] for _ in COLUMNS), strict=True))
+        with values_of(self.name):
+            return ENDPOINTS.arrow({"proxy": [self.proxy or None] * len(rows), **columns})
+
     def _table(self, frame: Frame, rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+        return to_pandas(self._arrow(frame, rows))
+
+    @collector_paused()
+    def _arrow(self, frame: Frame, rows: Iterable[dict[str, Any]]) -> pa.Table:
         rows = list(rows)
-        if not rows:
-            return frame.empty()
-        names = tuple(rows[0])
-        if all(tuple(row) == names for row in rows):
+        names = tuple(rows[0]) if rows else ()
+        if rows and all(tuple(row) == names for row in rows):
             columns: dict[str, Any] = dict(zip(names, zip(*(row.values() for row in rows), strict=True), strict=True))
         else:
             columns = {name: [row.get(name) for row in rows] for name in frame.column_names}
         with values_of(self.name):
-            return frame.build({**columns, "proxy": [self.proxy or None] * len(rows)})
+            return frame.arrow({**columns, "proxy": [self.proxy or None] * len(rows)})

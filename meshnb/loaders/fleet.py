@@ -91,12 +91,12 @@ def read_config_dumps(
 def _read(jobs: list[list[str]], tables: Sequence[str]) -> tuple[dict[str, pa.Table], dict[str, str]]:
     import pyarrow as pa
 
-    parts: dict[str, list[pa.Table]] = {name: [_arrow(FRAMES[name], FRAMES[name].empty())] for name in tables}
+    parts: dict[str, list[pa.Table]] = {name: [_empty(FRAMES[name])] for name in tables}
     unreadable: dict[str, str] = {}
     for proxy, path in jobs:
         try:
             dump = read_config_dump(path, proxy=proxy)
-            made = {name: _arrow(FRAMES[name], _make(dump, name)) for name in tables}
+            made = {name: _make(dump, name) for name in tables}
         except MeshnbError as error:
             unreadable[path] = error.message
             continue
@@ -105,16 +105,19 @@ def _read(jobs: list[list[str]], tables: Sequence[str]) -> tuple[dict[str, pa.Ta
     return {name: pa.concat_tables(found) for name, found in parts.items()}, unreadable
 
 
-def _make(dump: ConfigDump, table: str) -> pd.DataFrame:
-    frame: pd.DataFrame = getattr(dump, table)()
-    return frame
-
-
-def _arrow(frame: Frame, df: pd.DataFrame) -> pa.Table:
+def _make(dump: ConfigDump, table: str) -> pa.Table:
+    if table in ("listeners", "routes", "clusters", "endpoints"):
+        return dump.arrow(table)
     import pyarrow as pa
 
+    frame = FRAMES[table]
     schema = pa.schema([(column.name, column.arrow_type) for column in frame.columns])
+    df = getattr(dump, table)()
     return pa.Table.from_pandas(df, schema=schema, preserve_index=False).replace_schema_metadata(None)
+
+
+def _empty(frame: Frame) -> pa.Table:
+    return frame.arrow({name: [] for name in frame.column_names})
 
 
 def _in_processes(jobs: list[list[str]], tables: list[str], count: int) -> tuple[dict[str, pa.Table], dict[str, str]]:

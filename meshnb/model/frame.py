@@ -117,6 +117,10 @@ class Frame:
         Raises:
             SchemaError: unknown column, missing column, unequal lengths, or a value of the wrong type.
         """
+        return to_pandas(self.arrow(columns))
+
+    def arrow(self, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+        """The same as `build`, as an Arrow table: what many parts are put together from."""
         import pyarrow as pa
 
         unknown = set(columns) - set(self.column_names)
@@ -137,7 +141,7 @@ class Frame:
         lengths = {len(array) for array in arrays}
         if len(lengths) > 1:
             raise SchemaError(f"table {self.name!r}: columns of unequal length {sorted(lengths)}")
-        return to_pandas(pa.table(arrays, names=self.column_names))
+        return pa.table(arrays, names=self.column_names)
 
     def rows(self, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         """Make the table from one mapping a row; for small tables, `build` is faster."""

@@ -20,14 +20,22 @@ PUBLIC = {
     "Window",
     "__version__",
     "connect",
+    "diff",
     "errors",
     "form",
     "open",
     "read_access_log",
+    "read_clusters_admin",
     "read_config_dump",
+    "read_debug_log",
+    "read_pcap",
     "read_sync_status",
+    "read_ztunnel_dump",
     "runbooks",
+    "scan_access_log",
+    "to_log_lines",
     "tuning",
+    "views",
 }
 
 

@@ -18,7 +18,7 @@ _PROBES = "mesh.probe_replays()"
 
 @check("MNB0406", "Is every agent ready?", requires=["agents"])
 def ready(agents: pd.DataFrame) -> Iterator[Finding]:
-    """SD-01, SD-13: configuration received and identity issued, as the agent itself says."""
+    """Configuration received and identity issued, as the agent itself says."""
     if agents.ready.all():
         yield passed("MNB0406", f"All {len(agents)} agents are ready: their Envoys have configuration and identity.")
     for row in agents[~agents.ready].itertuples():
@@ -47,7 +47,7 @@ def ready(agents: pd.DataFrame) -> Iterator[Finding]:
     severity=Severity.WARNING,
 )
 def merged(agent_metrics: pd.DataFrame) -> Iterator[Finding]:
-    """SD-01, SD-14: a source that is missing from the merged answer is missing from Prometheus."""
+    """A source that is missing from the merged answer is missing from Prometheus."""
     clean = True
     for proxy, rows in agent_metrics.groupby("proxy"):
         lacking = sorted({"agent", "envoy"} - set(rows.emitter))
@@ -77,7 +77,7 @@ def merged(agent_metrics: pd.DataFrame) -> Iterator[Finding]:
     severity=Severity.INFO,
 )
 def names(dns_names: pd.DataFrame, clusters: pd.DataFrame) -> Iterator[Finding]:
-    """SD-01, SD-16: names of `ndsz` without a cluster in the same proxy."""
+    """Names of `ndsz` without a cluster in the same proxy."""
     clean = True
     for proxy, rows in dns_names.dropna(subset=["proxy"]).groupby("proxy"):
         own = set(clusters.fqdn[clusters.proxy == proxy].dropna())
@@ -103,7 +103,7 @@ def names(dns_names: pd.DataFrame, clusters: pd.DataFrame) -> Iterator[Finding]:
 
 @check("MNB0409", "Do the applications pass their probes, asked by way of the agent?", requires=["probe_replays"])
 def probes(probe_replays: pd.DataFrame) -> Iterator[Finding]:
-    """SD-12: rewritten probes asked as the kubelet asks them."""
+    """Rewritten probes asked as the kubelet asks them."""
     failed = probe_replays[~probe_replays.passes]
     if failed.empty:
         yield passed("MNB0409", f"All {len(probe_replays)} rewritten probes pass.")

@@ -72,7 +72,7 @@ def causes(
     endpoints: pd.DataFrame | None,
     pods: pd.DataFrame | None,
 ) -> list[Finding]:
-    """One finding per cause and subject, most requests first. Proves S10-38, S10-44, S10-46, S10-60 to S10-63."""
+    """One finding per cause and subject, most requests first."""
     if access_log.empty:
         return [Finding(CODE, Status.UNKNOWN, Severity.ERROR, Subject("Mesh"), "No request was logged in the window.")]
     failed = failed_requests(access_log, routes=routes, endpoints=endpoints)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 def reporter_gap(access_log: pd.DataFrame) -> str:
     """The gap between both sides' success rates and how much of it `DC` explains; empty if there is none.
 
-    Proves S10-60 to S10-63.
-
     Args:
         access_log: rows of both sides.
     """

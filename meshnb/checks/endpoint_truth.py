@@ -21,7 +21,7 @@ _SOURCE = "mesh.endpoint_truth()"
 
 @check("MNB0410", "Does any proxy know endpoints that are gone?", requires=["endpoint_truth"])
 def ghosts(endpoint_truth: pd.DataFrame) -> Iterator[Finding]:
-    """S11-01: endpoints Envoy has and Kubernetes has not: ghost workloads."""
+    """Endpoints Envoy has and Kubernetes has not: ghost workloads."""
     found = endpoint_truth[endpoint_truth.verdict == "ghost"]
     if found.empty:
         yield passed("MNB0410", f"Kubernetes lists every one of the {len(endpoint_truth)} endpoints proxies know.")

@@ -35,7 +35,7 @@ _HELD = [
     severity=Severity.ERROR,
 )
 def drift(config_drift: pd.DataFrame) -> Iterator[Finding]:
-    """SD-32: names of clusters, listeners and routes on one side only."""
+    """Names of clusters, listeners and routes on one side only."""
     if config_drift.empty:
         yield passed("MNB0316", "The proxies compared have what istiod would send them.")
     for proxy, rows in config_drift.groupby("proxy"):
@@ -77,7 +77,7 @@ def push_problems(push_status: pd.DataFrame) -> Iterator[Finding]:
 
 @check("MNB0321", "Does istiod hold the objects Kubernetes holds?", requires=["istiod_objects", "objects"])
 def held(istiod_objects: pd.DataFrame, objects: pd.DataFrame) -> Iterator[Finding]:
-    """SD-32: `configz` against the API server, object by object and version by version."""
+    """`configz` against the API server, object by object and version by version."""
     keys = ["kind", "namespace", "name"]
     there = objects[objects.kind.isin(_HELD) & objects.api_version.str.contains("istio.io", regex=False)]
     both = there[[*keys, "resource_version"]].merge(
@@ -133,7 +133,7 @@ _SETTINGS: tuple[tuple[str, Any, str, str, Severity], ...] = (
 
 @check("MNB0401", "Is istiod set up as production asks?", requires=["istiods"], severity=Severity.WARNING)
 def settings(istiods: pd.DataFrame) -> Iterator[Finding]:
-    """SD-23, SD-26: full tracing, debug over HTTP, protocol sniffing switched off, unlike revisions."""
+    """Full tracing, debug over HTTP, protocol sniffing switched off, unlike revisions."""
     if istiods.empty:
         yield Finding("MNB0401", Status.UNKNOWN, Severity.WARNING, Subject("Mesh"), "There is no pod of istiod.")
         return
@@ -178,7 +178,7 @@ def _setting(row: Any, name: str, meaning: str, repair: str, severity: Severity)
     "MNB0402", "Do probes reach applications behind a proxy?", requires=["probes", "pods"], severity=Severity.WARNING
 )
 def rewritten(probes: pd.DataFrame, pods: pd.DataFrame) -> Iterator[Finding]:
-    """SD-09: HTTP probes of apps that were not rewritten; the kubelet has no mesh certificate."""
+    """HTTP probes of apps that were not rewritten; the kubelet has no mesh certificate."""
     meshed = set(pods[pods.has_sidecar].proxy)
     apps = probes[
         probes.proxy.isin(meshed) & (probes.container != "istio-proxy") & probes.type.isin(["http-get", "grpc"])

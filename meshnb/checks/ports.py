@@ -23,7 +23,7 @@ def _pod(proxy: object) -> Subject:
 
 @check("MNB0403", "Are admin ports reachable from the pod alone?", requires=["listening_ports"])
 def exposed(listening_ports: pd.DataFrame) -> Iterator[Finding]:
-    """SD-06: ports 15000, 15004 and 9876 must be bound to loopback."""
+    """Ports 15000, 15004 and 9876 must be bound to loopback."""
     clean = True
     for (proxy, component), rows in listening_ports.groupby(["proxy", "component"], dropna=False):
         admin = {number: port for number, port in ports_of(str(component)).items() if port.loopback}
@@ -46,7 +46,7 @@ def exposed(listening_ports: pd.DataFrame) -> Iterator[Finding]:
 
 @check("MNB0404", "Does every port of a component have its process?", requires=["listening_ports"])
 def owners(listening_ports: pd.DataFrame) -> Iterator[Finding]:
-    """SD-04, SD-05: ports that nobody or the wrong process listens on."""
+    """Ports that nobody or the wrong process listens on."""
     clean = True
     known = listening_ports[listening_ports.component.notna()]
     for (proxy, component), rows in known.groupby(["proxy", "component"], dropna=False):
@@ -95,7 +95,7 @@ def owners(listening_ports: pd.DataFrame) -> Iterator[Finding]:
     severity=Severity.WARNING,
 )
 def plaintext(istiods: pd.DataFrame, listening_ports: pd.DataFrame | None) -> Iterator[Finding]:
-    """SD-24: port 15010 gives configuration and certificates in plain text to anyone."""
+    """Port 15010 gives configuration and certificates in plain text to anyone."""
     if istiods.empty:
         yield Finding("MNB0405", Status.UNKNOWN, Severity.WARNING, Subject("Mesh"), "There is no pod of istiod.")
         return

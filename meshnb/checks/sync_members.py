@@ -110,7 +110,7 @@ def doubled(proxy_status: pd.DataFrame, pods: pd.DataFrame | None) -> Iterator[F
     severity=Severity.WARNING,
 )
 def skew(proxy_status: pd.DataFrame, istiods: pd.DataFrame | None) -> Iterator[Finding]:
-    """SD-35: istiod may be one minor release ahead of a proxy; a proxy may not be ahead."""
+    """Istiod may be one minor release ahead of a proxy; a proxy may not be ahead."""
     rows = proxy_status.drop_duplicates(["proxy", "istiod"]).copy()
     known = {} if istiods is None else dict(zip(istiods.istiod, istiods.version.astype(object), strict=True))
     rows["istiod_version"] = rows.istiod_version.fillna(rows.istiod.map(known).astype("string[pyarrow]"))

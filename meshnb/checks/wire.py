@@ -25,7 +25,7 @@ _ROUND = (200, 250, 300, 500, 1000, 1500, 2000, 2500, 3000, 5000, 10000, 15000, 
     severity=Severity.WARNING,
 )
 def unanswered_connections(*, tcp_streams: pd.DataFrame, routes: pd.DataFrame | None) -> list[Finding]:
-    """One finding per server whose clients closed first, after waiting in vain. Proves S10-58, S10-59."""
+    """One finding per server whose clients closed first, after waiting in vain."""
     if tcp_streams.empty:
         return [Finding(WIRE, Status.UNKNOWN, Severity.WARNING, Subject("Mesh"), "The capture holds no connection.")]
     gone = (tcp_streams.closed_by == "client") & (tcp_streams.waited_ms >= WAITED_MS)
@@ -85,7 +85,7 @@ def _timeout(waited: float, routes: pd.DataFrame | None) -> float | None:
     severity=Severity.WARNING,
 )
 def timed_out_stories(*, debug_log: pd.DataFrame, access_log: pd.DataFrame | None) -> list[Finding]:
-    """One finding per endpoint at which a request's story ends in a timeout. Proves S10-52, S10-55."""
+    """One finding per endpoint at which a request's story ends in a timeout."""
     if debug_log.empty:
         why = "The logs hold no record of Envoy at debug level; raise http, router, connection and pool to debug."
         return [Finding(STORY, Status.UNKNOWN, Severity.WARNING, Subject("Mesh"), why)]

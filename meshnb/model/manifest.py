@@ -17,7 +17,7 @@ Layout of a snapshot folder, and the `kind` of each document:
     istiod/POD.NAMESPACE/debug/NAME.json     istiod_debug     GET /debug/NAME
     istiod/POD.NAMESPACE/metrics.prom        istiod_metrics   GET /metrics
     agent/POD.NAMESPACE/NAME                 agent            an answer of the agent's port 15020
-    prometheus/NAME.json                     prometheus       a recorded query with its answer
+    prometheus/NAME.json                     prometheus       recorded queries with their answers
     captures/POD.NAMESPACE/NAME.pcap         capture          packets
 """
 

@@ -67,9 +67,9 @@ def test_wrong_usage_exits_64_and_starts_nothing(capsys, tmp_path, monkeypatch, 
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_runbook_exits_69_with_the_nearest(capsys):
+def test_unknown_runbook_exits_64_with_the_nearest(capsys):
     code, out, err = meshnb(capsys, "run", "503-no-clutser")
-    assert (code, out) == (69, "") and "did you mean 503-no-cluster?" in err
+    assert (code, out) == (64, "") and "did you mean 503-no-cluster?" in err
 
 
 def test_run_prints_the_verdict_with_names_and_share_and_where_the_report_is(capsys, tmp_path):

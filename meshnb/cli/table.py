@@ -73,6 +73,12 @@ def register(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
     filters = {name: value for name in _COLUMNS if (value := getattr(arguments, name)) not in (None, "")}
+    if arguments.style and arguments.table == "proxy_status":
+        from meshnb.views.proxy_status import istioctl_proxy_status
+
+        status = _filter(arguments.table, _table(arguments), filters)
+        _output.put(istioctl_proxy_status(status), arguments.to)
+        return CLEAN
     if arguments.style:
         _output.put(_istioctl(arguments, filters), arguments.to)
         return CLEAN
@@ -92,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 def is_snapshot(source: str) -> bool:
     """Whether a source is a snapshot, not one raw file."""
     path = Path(source).expanduser()
-    named = source in ("demo", "lab") or source.startswith("demo/")
+    named = source in ("demo", "lab", "live") or source.startswith(("demo/", "live:"))
     return named or path.is_dir() or path.name.endswith((".tar.gz", ".tgz"))
 
 

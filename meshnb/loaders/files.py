@@ -132,3 +132,42 @@ def _as_path(source: Source) -> str | LogFile:
         source = bytes(source)
     given = _path_or_bytes(source)
     return spooled(given) if isinstance(given, bytes) else given
+
+
+@file_reader("proxy_status")
+def _proxy_status(source: Source) -> pd.DataFrame:
+    from meshnb.loaders.proxy_status_text import read_sync_status
+
+    return read_sync_status(source)
+
+
+@file_reader("listening_ports")
+def _listening_ports(source: Source) -> pd.DataFrame:
+    from meshnb.loaders.ports import read_ports
+
+    data, name = read_document(source)
+    return read_ports(data, file=name)
+
+
+@file_reader("pod_usage")
+def _pod_usage(source: Source) -> pd.DataFrame:
+    from meshnb.loaders.kubectl_text import read_top
+
+    data, name = read_document(source)
+    return read_top(data, file=name)
+
+
+@file_reader("resource_capacity")
+def _resource_capacity(source: Source) -> pd.DataFrame:
+    from meshnb.loaders.kubectl_text import read_resource_capacity
+
+    data, name = read_document(source)
+    return read_resource_capacity(data, file=name)
+
+
+@file_reader("analysis")
+def _analysis(source: Source) -> pd.DataFrame:
+    from meshnb.loaders.istioctl_analyze import read_analysis
+
+    data, name = read_document(source)
+    return read_analysis(data, file=name)

@@ -110,17 +110,17 @@ def _former(workload: str | None, namespace: str, gone: Sequence[str]) -> str | 
 def _where(row: dict[str, Any], pushed: dict[str, tuple[str, Any]], *, ready_since: Any) -> dict[str, Any]:
     """Who has not followed Kubernetes, and since when.
 
-    istiod's own list decides. Without it, what istiod says of the proxies' endpoints does: a proxy that took everything
-    istiod sent and still differs was never sent it.
+    It is istiod if its own list is wrong, and also if a proxy took everything istiod sent and still differs: then it
+    was not sent. Otherwise it is Envoy, as far as istiod was asked.
     """
     concerned = row["not_in_proxies"] if row["verdict"] == "missing" else row["in_proxies"]
     statuses = {pushed[p][0] for p in concerned if p in pushed}
     wanted = row["verdict"] == "missing"
-    if row["istiod"] is not None:
-        stopped = "Envoy" if row["istiod"] is wanted else "istiod"
-    elif statuses and statuses <= {"SYNCED"} and all(p in pushed for p in concerned):
+    asked = row["istiod"] is not None
+    took_all = bool(statuses) and statuses <= {"SYNCED"} and all(p in pushed for p in concerned)
+    if took_all or (asked and row["istiod"] is not wanted):
         stopped = "istiod"
-    elif statuses & {"STALE", "ERROR"}:
+    elif asked or statuses & {"STALE", "ERROR"}:
         stopped = "Envoy"
     else:
         stopped = "istiod or Envoy"

@@ -28,11 +28,9 @@ _ADMIN = (
     ("logging.txt", "logging", "POST /logging"),
     ("ready.txt", "ready", "GET /ready"),
 )
-_CONTROL_PLANE = (
-    ("debug/syncz.json", "istiod_debug", "GET /debug/syncz"),
-    ("debug/adsz.json", "istiod_debug", "GET /debug/adsz"),
-    ("metrics.prom", "istiod_metrics", "GET /metrics"),
-)
+# as a capture of a cluster names them; `mesh`, `ndsz` and ControlZ are not in the lab
+_DEBUG = ("syncz", "adsz", "endpointShardz", "registryz", "configz", "authorizationz", "push_status", "list")
+_DEBUG_OF_PROXY = (("edsz", ""), ("config_dump", "&include_eds=true"))
 _START = re.compile(rb'"start_time":"([^"]+)"|\A\[([^\]]+)\]')
 # proxies write their logs every 0.1 s
 _QUIET_S, _SETTLE_S = 0.3, 3.0
@@ -94,8 +92,15 @@ def _proxy(writer: SnapshotWriter, plan: Plan, pod: Pod) -> None:
 
 def _control_plane(writer: SnapshotWriter, plan: Plan) -> None:
     folder = f"istiod/{CONTROL_PLANE_POD}.istio-system"
-    for name, kind, request in _CONTROL_PLANE:
-        _fetch(writer, f"{folder}/{name}", kind, request, place=(plan.control_plane, MONITOR_PORT))
+    place = (plan.control_plane, MONITOR_PORT)
+    for page in _DEBUG:
+        _fetch(writer, f"{folder}/debug/{page}.json", "istiod_debug", f"GET /debug/{page}", place=place)
+    for pod in PODS:
+        for page, more in _DEBUG_OF_PROXY:
+            path = f"{folder}/debug/{page}.{pod.proxy}.json"
+            request = f"GET /debug/{page}?proxyID={pod.proxy}{more}"
+            _fetch(writer, path, "istiod_debug", request, place=place, proxy=pod.proxy)
+    _fetch(writer, f"{folder}/metrics.prom", "istiod_metrics", "GET /metrics", place=place)
 
 
 def _fetch(

@@ -3,8 +3,7 @@
     python -m meshnb.lab.controlplane HOME
 
     GET  /ready
-    GET  /debug/syncz     what each proxy was sent and accepted, in istiod's shape
-    GET  /debug/adsz      who is connected
+    GET  /debug           list of the debug pages, which have istiod's shapes: syncz, adsz, edsz, config_dump …
     GET  /metrics         metrics named like istiod's, labelled istiod="lab"
     GET  /lab/objects     all objects by resource name
     POST /lab/apply       {"apply": [object …], "delete": [[kind, namespace, name] …], "replace": false,
@@ -24,22 +23,22 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from meshnb.errors import LabError
 from meshnb.lab.ads import SHORT, Connection, Discovery, pack, resource_name, serve
 from meshnb.lab.changes import changes
-from meshnb.lab.envoy import node_id
+from meshnb.lab.debug import View, answer
 from meshnb.lab.inventory import healthy_objects
 from meshnb.lab.pki import VALID
-from meshnb.lab.plan import CLUSTER_ID, MONITOR_PORT, PODS, XDS_PORT, LabHome, find_pod
+from meshnb.lab.plan import MONITOR_PORT, PODS, XDS_PORT, LabHome, find_pod
 from meshnb.lab.push import Debounce, Debouncer, Pusher, PushRequest
 from meshnb.lab.telemetry import Telemetry
 from meshnb.lab.world import Key, World, key_of
 from meshnb.lab.xds import TRANSLATORS
-from meshnb.lab.xds.common import CLUSTER, ENDPOINT, LISTENER, ROUTE, Proxy
+from meshnb.lab.xds.common import ENDPOINT, Proxy
 from meshnb.lab.xds.endpoints import secrets
 
-_SYNCZ = {CLUSTER: "cluster", LISTENER: "listener", ROUTE: "route", ENDPOINT: "endpoint"}
 _WAIT_S = 10.0
 
 
@@ -171,49 +170,6 @@ class ControlPlane:
                 for name, connection in sorted(self.discovery.connections.items())
             }
 
-    def syncz(self) -> list[dict[str, Any]]:
-        """What istiod answers at `/debug/syncz`, from real ACKs and NACKs."""
-        with self.discovery.changed:
-            return [_syncz(connection) for _, connection in sorted(self.discovery.connections.items())]
-
-    def adsz(self) -> dict[str, Any]:
-        """What istiod answers at `/debug/adsz`: who is connected and watches what."""
-        with self.discovery.changed:
-            clients = [
-                {
-                    "connectionId": f"{connection.proxy}-{connection.number}",
-                    "connectedAt": _time(connection.since),
-                    "address": node_id(self.plan, find_pod(connection.proxy)).split("~")[1],
-                    "watches": {kind: list(state.names) for kind, state in connection.types.items()},
-                }
-                for _, connection in sorted(self.discovery.connections.items())
-            ]
-        return {"totalClients": len(clients), "clients": clients}
-
-
-def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _syncz(connection: Connection) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "cluster_id": CLUSTER_ID,
-        "proxy": connection.proxy,
-        "proxy_type": connection.node.partition("~")[0],
-        "proxy_version": connection.version,
-        "istio_version": "lab",
-    }
-    resources = {}
-    for kind, state in sorted(connection.types.items()):
-        row |= {
-            f"{_SYNCZ[kind]}_{what}": nonce for what, nonce in (("sent", state.sent), ("acked", state.acked)) if nonce
-        }
-        entry = {"sent": state.sent, "acked": state.acked, "lastError": state.error}
-        if state.sent:
-            entry["sentTime"] = _time(datetime.fromtimestamp(state.sent_at, UTC))
-        resources[kind] = {key: value for key, value in entry.items() if value}
-    return {**row, "resources": resources}
-
 
 class Monitor(ThreadingHTTPServer):
     """The HTTP side of the control plane."""
@@ -235,18 +191,19 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer what is asked."""
         plane = self.server.plane
+        path, _, query = self.path.partition("?")
         pages: dict[str, Callable[[], Any]] = {
             "/ready": lambda: "ready",
-            "/debug/syncz": plane.syncz,
-            "/debug/adsz": plane.adsz,
             "/metrics": plane.telemetry.text,
             "/lab/objects": lambda: plane.world.lists(),
         }
-        page = pages.get(self.path.partition("?")[0])
-        if page is None:
-            self.answer(404, f"no {self.path}; there are {', '.join(pages)}")
+        if path in pages:
+            self.answer(200, pages[path]())
+        elif path.startswith("/debug"):
+            view = View(plane.plan, plane.world, plane.discovery, plane.resources)
+            self.answer(*answer(view, path.removeprefix("/debug").strip("/"), dict(parse_qsl(query))))
         else:
-            self.answer(200, page())
+            self.answer(404, f"no {path}; there are /debug, {', '.join(pages)}")
 
     def do_POST(self) -> None:
         """Change objects."""
@@ -263,7 +220,8 @@ class Handler(BaseHTTPRequestHandler):
         text = body if isinstance(body, str) else json.dumps(body, indent=1)
         data = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "text/plain" if isinstance(body, str) else "application/json")
+        kind = "html" if text.startswith("<!doctype html>") else "plain"
+        self.send_header("Content-Type", f"text/{kind}" if isinstance(body, str) else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

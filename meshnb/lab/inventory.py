@@ -203,6 +203,13 @@ def matches(selector: dict[str, str], pod: Object) -> bool:
     return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
 
 
+def workload_of(pod: Object) -> str:
+    """The workload of a pod, from the name of the ReplicaSet that owns it; without one its own name."""
+    name = str(pod["metadata"]["name"])
+    owner = (pod["metadata"].get("ownerReferences") or [{"name": name}])[0]["name"]
+    return str(owner).rpartition("-")[0] or name
+
+
 def is_ready(pod: Object) -> bool:
     """Whether the pod's condition `Ready` is true."""
     conditions = pod.get("status", {}).get("conditions", [])

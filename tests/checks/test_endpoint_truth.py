@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from meshnb.checks.endpoint_join import join_endpoints
 from meshnb.errors import NotFound
 from meshnb.model.finding import Status
 from meshnb.runbook.mesh import Mesh
@@ -81,9 +82,28 @@ def test_s11_01_an_endpoint_that_is_gone_from_kubernetes_is_a_ghost(change):
     assert "The truth stopped at istiod" in finding.summary and "25 requests went there" in finding.summary
 
 
-@pytest.mark.parametrize(("known", "stopped"), [((V1_IP,), "istiod"), (("127.0.40.12",), "Envoy")])
-def test_where_the_truth_stopped_is_told_by_what_istiod_knows(change, known, stopped):
-    row = change(GONE, shards(*known)).endpoint_truth("catalog").iloc[0]
+@pytest.mark.parametrize(
+    ("known", "status", "stopped"),
+    [
+        ((V1_IP,), "SYNCED", "istiod"),
+        ((V1_IP,), "STALE", "istiod"),
+        # it knows, and the proxies took all it sent: it has not sent this
+        (("127.0.40.12",), "SYNCED", "istiod"),
+        (("127.0.40.12",), "STALE", "Envoy"),
+    ],
+)
+def test_where_the_truth_stopped_is_told_by_what_istiod_knows_and_sent(change, known, status, stopped):
+    mesh = change(GONE, shards(*known))
+    truth = join_endpoints(
+        services=mesh.services(),
+        endpoint_slices=mesh.endpoint_slices(),
+        pods=mesh.pods(),
+        clusters=mesh.clusters(),
+        endpoints=mesh.endpoints(),
+        istiod_endpoints=mesh.istiod_endpoints(),
+        proxy_status=mesh.proxy_status().assign(status=status),
+    )
+    row = truth[truth.host == HOST].iloc[0]
     assert (row.verdict, row.stopped_at) == ("ghost", stopped)
 
 
@@ -108,7 +128,7 @@ def test_a_ready_endpoint_no_proxy_has_is_missing(change):
 
     mesh = change({"endpointslices": add}, shards(V1_IP, "127.0.40.12", "127.0.40.13", "127.0.40.99"))
     row = mesh.endpoint_truth("catalog").iloc[0]
-    assert (row.verdict, row.stopped_at, row.configured, len(row.not_in_proxies)) == ("missing", "Envoy", 0, 5)
+    assert (row.verdict, row.stopped_at, row.configured, len(row.not_in_proxies)) == ("missing", "istiod", 0, 5)
     (finding,) = mesh.check("MNB0411")
     assert "5 proxies" in finding.summary
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meshnb.lab.inventory import Object
+from meshnb.lab.inventory import Object, workload_of
 from meshnb.lab.pki import VALID
 from meshnb.lab.plan import CLUSTER_ID, Pod
 from meshnb.lab.xds.clusters import cluster_name
@@ -41,7 +41,7 @@ def _endpoint(pod: Object, port: int) -> Resource:
     meta = pod["metadata"]
     labels, namespace = meta.get("labels") or {}, meta["namespace"]
     app, version = labels.get("app", ""), labels.get("version", "")
-    workload = (meta.get("ownerReferences") or [{"name": meta["name"]}])[0]["name"].rpartition("-")[0] or meta["name"]
+    workload = workload_of(pod)
     return {
         "endpoint": {"address": {"socket_address": {"address": pod["status"]["podIP"], "port_value": port}}},
         "health_status": "HEALTHY",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import UsageError
+
+if TYPE_CHECKING:
+    from meshnb.sources.snapshot import SnapshotWriter
 
 _HELP = """Captures objects, Envoy's and istiod's pages and logs into one snapshot. Read-only; secrets are never listed,
 and keys, tokens and passwords in other documents are struck out before they are written.
@@ -36,6 +40,7 @@ def register(commands: Any) -> None:
     add("--ports", action="store_true", help="also what pods listen on; needs exec")
     add("--expected", action="store_true", help="also what istiod would send each proxy; costs istiod work")
     add("--pprof", action="store_true", help="also profiles of memory and threads of agents and istiod")
+    add("--prometheus", default="", metavar="URL", help="also what the runbooks ask this Prometheus, over --since")
     add("--concurrency", type=int, default=8, metavar="N", help="pods asked at the same time (8)")
     add("--timeout", type=float, default=30.0, metavar="S", help="seconds one answer may take (30)")
     add("-q", "--quiet", action="store_true", help="no progress")
@@ -90,7 +95,21 @@ def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
         concurrency=arguments.concurrency,
     )
     cluster = Cluster.connect(arguments.context, timeout_s=arguments.timeout)
-    return capture_cluster(cluster, out, options, progress=(lambda _: None) if arguments.quiet else _progress)
+    also = _prometheus(arguments.prometheus, arguments.since) if arguments.prometheus else None
+    progress = (lambda _: None) if arguments.quiet else _progress
+    return capture_cluster(cluster, out, options, progress=progress, also=also)
+
+
+def _prometheus(url: str, since: str) -> Callable[[SnapshotWriter], object]:
+    from meshnb.model.window import Window
+    from meshnb.runbook.prometheus import Prometheus, record_queries
+
+    def record(writer: SnapshotWriter) -> None:
+        window = Window.parse("1h" if since in ("all", "none") else since)
+        for failed in record_queries(writer, Prometheus(url).api, window=window):
+            writer.note(f"Prometheus: {failed}")
+
+    return record
 
 
 def _since(text: str) -> int | None:

@@ -20,9 +20,9 @@ from meshnb.model.resources import Resource
 from meshnb.sources import capture_plan
 from meshnb.sources.capture_plan import Page, PodPlan
 from meshnb.sources.kubernetes import Cluster
-from meshnb.sources.partial import PartialSnapshot
+from meshnb.sources.partial import PartialSnapshot, PartialWriter
 from meshnb.sources.pod_streams import forward_request, run_in_pod
-from meshnb.sources.snapshot import Snapshot, pack
+from meshnb.sources.snapshot import Snapshot, SnapshotWriter, pack
 
 Progress = Callable[[str], None]
 
@@ -55,7 +55,12 @@ class CaptureOptions:
 
 
 def capture_cluster(
-    cluster: Cluster, out: str | Path, options: CaptureOptions | None = None, *, progress: Progress = lambda _: None
+    cluster: Cluster,
+    out: str | Path,
+    options: CaptureOptions | None = None,
+    *,
+    progress: Progress = lambda _: None,
+    also: Callable[[SnapshotWriter], object] | None = None,
 ) -> Snapshot:
     """Capture a cluster.
 
@@ -67,6 +72,7 @@ def capture_cluster(
         out: a `.tar.gz`, or a folder that is not there yet.
         options: what to capture.
         progress: told of each step, in a line.
+        also: writes further documents, such as Prometheus' answers; what it cannot is noted.
 
     Returns:
         The snapshot.
@@ -85,6 +91,12 @@ def capture_cluster(
     capture = _Capture(cluster, partial, options, progress)
     pods = capture.objects()
     capture.pods(capture.plans(pods))
+    if also is not None:
+        progress("further sources")
+        try:
+            also(PartialWriter(partial))
+        except MeshnbError as error:
+            partial.note(f"Not captured: {error.message}")
     partial.finish()
     if target.name.endswith((".tar.gz", ".tgz")):
         progress(f"packing {target}")

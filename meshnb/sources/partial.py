@@ -14,7 +14,7 @@ from meshnb import __version__
 from meshnb.errors import UsageError
 from meshnb.model.manifest import Document, Manifest
 from meshnb.sources.redact import redact
-from meshnb.sources.snapshot import Snapshot
+from meshnb.sources.snapshot import Snapshot, SnapshotWriter
 
 PENDING = "not captured: the capture ended before"
 _SAVE_EVERY_S = 2.0
@@ -145,3 +145,28 @@ class PartialSnapshot:
         part.replace(self.folder / "manifest.json")
         self._saved = self._clock()
         return manifest
+
+
+class PartialWriter(SnapshotWriter):
+    """A partial snapshot where a `SnapshotWriter` is expected."""
+
+    def __init__(self, partial: PartialSnapshot) -> None:
+        self.folder = partial.folder
+        self.versions = partial.versions
+        self._partial = partial
+
+    def add(self, path: str, kind: str, data: bytes, *, proxy: str = "", obtained: str = "") -> None:
+        """Write one document."""
+        self._partial.add(Document(path, kind, proxy=proxy, obtained=obtained), data)
+
+    def fail(self, path: str, kind: str, error: str, *, proxy: str = "", obtained: str = "") -> None:
+        """Note why a document could not be had."""
+        self._partial.fail(Document(path, kind, proxy=proxy, obtained=obtained), error)
+
+    def note(self, text: str) -> None:
+        """Note something a reader must know."""
+        self._partial.note(text)
+
+    def close(self) -> Snapshot:
+        """Write the manifest and open what there is."""
+        return self._partial.finish()

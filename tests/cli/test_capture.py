@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from replay.apiserver import Fault
+from replay.pages import PageServer
 from replay.recorded import recorded_cluster
 
 from meshnb.cli import main
@@ -83,6 +84,19 @@ def test_live_is_a_source_like_any_other(api, tmp_path):
     mesh = meshnb.open("live", namespace="istioinaction", window="1h")
     assert mesh.namespace == "istioinaction" and mesh.window is not None
     assert mesh.endpoint_truth("catalog").verdict.unique().tolist() == ["agrees"]
+
+
+def test_prometheus_is_asked_too_and_may_be_gone(api, tmp_path, capsys):
+    empty = b'{"status": "success", "data": {"resultType": "matrix", "result": []}}'
+    command = ["capture", "--since", "10m", "-q", "-n", "istioinaction", "--workload", "app=catalog"]
+    with PageServer({"*": empty}) as prometheus:
+        url = "http://{}:{}".format(*prometheus.address)
+        assert main([*command, "--prometheus", url, "--out", str(tmp_path / "with.tar.gz")]) == 0
+    assert Snapshot.open(tmp_path / "with.tar.gz").documents("prometheus")
+    assert main([*command, "--prometheus", "http://127.0.0.1:1", "--out", str(tmp_path / "gone.tar.gz")]) == 0
+    snapshot = Snapshot.open(tmp_path / "gone.tar.gz")
+    assert not snapshot.documents("prometheus") and len(snapshot.documents("config_dump")) == 3
+    assert snapshot.failed("prometheus") or any("Not captured" in note for note in snapshot.manifest.notes)
 
 
 def test_the_role_shipped_allows_what_a_capture_asks_for_and_no_secrets():

@@ -44,8 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self):
         owner = self.server.owner
         owner.asked.append(f"{self.command} {self.path}")
+        self.rfile.read(int(self.headers.get("content-length") or 0))
         path, _, query = self.path.partition("?")
-        page = owner.pages.get(path, (404, b"no such page"))
+        page = owner.pages.get(path, owner.pages.get("*", (404, b"no such page")))
         page = page(query) if callable(page) else page
         status, body = page if isinstance(page, tuple) else (200, page)
         self.send_response(status)

@@ -147,19 +147,24 @@ def _logs(writer: SnapshotWriter, home: LabHome, *, whole: bool) -> None:
     _settle(home)
     marks = {} if whole else home.read(home.marks)
     since = marks.get("time", "")
+    logs = [("controlplane", f"{CONTROL_PLANE_POD}.istio-system", "discovery", "container_log")]
     for pod in PODS:
         containers = [] if pod.is_gateway else [("app", pod.app, "container_log")]
-        for process, container, kind in [*containers, ("envoy", "istio-proxy", "proxy_log")]:
-            path = home.log(f"{process}:{pod.proxy}")
-            begin = marks.get("sizes", {}).get(path.name, 0)
-            data = path.read_bytes()[begin:] if path.exists() else b""
-            writer.add(
-                f"logs/{pod.proxy}/{container}.log",
-                kind,
-                b"".join(line for line in data.splitlines(keepends=True) if _is_since(line, since)),
-                proxy=pod.proxy,
-                obtained=f"log of container {container}" + (f" since {since}" if since else ""),
-            )
+        logs += [
+            (f"{process}:{pod.proxy}", pod.proxy, container, kind)
+            for process, container, kind in [*containers, ("envoy", "istio-proxy", "proxy_log")]
+        ]
+    for process, name, container, kind in logs:
+        path = home.log(process)
+        begin = marks.get("sizes", {}).get(path.name, 0)
+        data = path.read_bytes()[begin:] if path.exists() else b""
+        writer.add(
+            f"logs/{name}/{container}.log",
+            kind,
+            b"".join(line for line in data.splitlines(keepends=True) if _is_since(line, since)),
+            proxy="" if process == "controlplane" else name,
+            obtained=f"log of container {container}" + (f" since {since}" if since else ""),
+        )
     writer.note(f"Logs begin at the last change of the lab, {since}." if since else "Logs are whole.")
 
 

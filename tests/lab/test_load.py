@@ -11,11 +11,13 @@ import pytest
 from meshnb.cli import main
 from meshnb.errors import UsageError
 from meshnb.lab import lab as labs
+from meshnb.lab.capture import capture
 from meshnb.lab.load import LoadRun, load, quantile
 from meshnb.lab.plan import PODS, LabHome
 from meshnb.lab.telemetry import parse
 from meshnb.lab.world import World
 from meshnb.lab.world import parse as parse_objects
+from meshnb.runbook.mesh import Mesh
 from meshnb.tuning import load_yaml
 from meshnb.tuning.simulator import Settings, Simulation, simulate
 
@@ -97,6 +99,15 @@ def test_s11_40_the_command_prints_pushes_before_and_after(lab: LabHome, capsys:
     # and now they are not
     assert main(["lab", "load", "--count", "1", *home]) == 0
     assert "3 objects changed" in capsys.readouterr().out
+
+
+@pytest.mark.lab
+def test_the_batches_of_a_run_are_in_the_captured_log(patient: LabHome, tmp_path: Path):
+    """What the simulator can be fed with: how many changes came together, by the log of the control plane."""
+    load(triples(COUNT), patient, keep=True)
+    (batch,) = Mesh(capture(tmp_path / "snapshot", patient)).push_batches().to_dict("records")
+    assert (batch["events"], batch["full"]) == (3 * COUNT, True)
+    assert batch["waited_s"] >= batch["quiet_s"] >= 2.0
 
 
 def test_nothing_to_apply(tmp_path: Path):

@@ -22,6 +22,7 @@ from meshnb.loaders.access_log_sql import NUMBERS, Plan, name, quote
 _HEAD, _TAIL = 128 << 10, 32 << 10
 _NOT_CLEAN = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")
 _MAX_FILES = 64
+_MAX_CLEAN = 1 << 20  # of a TEXT line: the engine sizes its buffers by it
 _TYPES = {**dict.fromkeys(NUMBERS, "BIGINT"), "start_time": "TIMESTAMP"}
 
 
@@ -134,8 +135,8 @@ def _text(number: int, clean: Clean, text_format: TextFormat, plan: Plan) -> str
     flags = values.get("response_flags", "")
     source = (
         f"read_csv({quote(str(clean.file.path))}, delim=' ', quote='\"', escape='', header=false, auto_detect=false, "
-        f"columns={{{', '.join(types)}}}, nullstr='-', max_line_size={MAX_LINE}, strict_mode=true, null_padding=false, "
-        "compression='none', new_line='\\n')"
+        f"columns={{{', '.join(types)}}}, nullstr='-', max_line_size={_MAX_CLEAN}, strict_mode=true, "
+        "null_padding=false, compression='none', new_line='\\n')"
     )
     return _select(number, plan, values, f"coalesce({flags}, '-')" if flags else "", source)
 

@@ -38,7 +38,14 @@ def test_the_slow_pod_is_named_with_version_share_and_durations():
     """S10-46: found by matching the upstream host to the pod's address."""
     (finding,) = look(one_slow_replica())
     assert str(finding.subject) == "Pod istioinaction/catalog-v2-b"
-    for words in ("Version v2 at 10.0.0.3:3000", "10 of its 20 requests", "500 ms", "501 to 501 ms", "10 of 10 timeouts", "(17%)"):
+    for words in (
+        "Version v2 at 10.0.0.3:3000",
+        "10 of its 20 requests",
+        "500 ms",
+        "501 to 501 ms",
+        "10 of 10 timeouts",
+        "(17%)",
+    ):
         assert words in finding.summary
     assert finding.evidence[0].rows[0]["pod"] == "catalog-v2-b"
     assert finding.share == 10 / 60

@@ -72,9 +72,18 @@ def _home(arguments: argparse.Namespace) -> LabHome:
     return LabHome.of(arguments.home, subnet=arguments.subnet)
 
 
+def _seconds(text: str, option: str) -> float:
+    from meshnb.errors import LabError, UsageError
+    from meshnb.lab.xds.common import duration
+
+    try:
+        return float(duration(text, where=option)[:-1])
+    except LabError as error:
+        raise UsageError(error.message, hint=error.hint) from error
+
+
 def _up(arguments: argparse.Namespace) -> int:
     from meshnb.lab.lab import up
-    from meshnb.lab.xds.common import duration
 
     home = _home(arguments)
     started = up(
@@ -83,8 +92,8 @@ def _up(arguments: argparse.Namespace) -> int:
         log_format=arguments.log_format,
         stats=arguments.stats,
         prometheus=not arguments.no_prometheus,
-        debounce_after_s=float(duration(arguments.debounce_after, where="--debounce-after")[:-1]),
-        debounce_max_s=float(duration(arguments.debounce_max, where="--debounce-max")[:-1]),
+        debounce_after_s=_seconds(arguments.debounce_after, "--debounce-after"),
+        debounce_max_s=_seconds(arguments.debounce_max, "--debounce-max"),
         eds_debounce=arguments.eds_debounce,
         push_throttle=arguments.push_throttle,
     )
@@ -182,10 +191,9 @@ def _apply(arguments: argparse.Namespace) -> int:
 def _load(arguments: argparse.Namespace) -> int:
     from meshnb.lab.load import load
     from meshnb.lab.world import parse
-    from meshnb.lab.xds.common import duration
     from meshnb.tuning import load_yaml
 
-    delay_s = float(duration(arguments.delay, where="--delay")[:-1])
+    delay_s = _seconds(arguments.delay, "--delay")
     objects = parse(load_yaml(arguments.count, start=arguments.start), file="load")
     print(load(objects, _home(arguments), delay_s=delay_s, keep=arguments.keep))
     return 0

@@ -106,19 +106,22 @@ def up(
         _end_leftovers(home)
         envoy, version = find_envoy()
         found = find_prometheus() if prometheus else ""
-        plan = replace(plan, envoy=str(envoy), envoy_version=version, prometheus=found)
-        _require_free(plan)
-        _write(home, plan)
-        supervisor = 0
-        try:
-            supervisor = _start_supervisor(home)
-            _wait_until_ready(home, plan, supervisor)
-        except BaseException:
-            # also when interrupted, and before it has written down what it is: nothing may be left behind
-            end([(supervisor, start_time(supervisor))], grace=10.0)
-            _stop(home)
-            raise
+        _start(home, replace(plan, envoy=str(envoy), envoy_version=version, prometheus=found))
     return True
+
+
+def _start(home: LabHome, plan: Plan) -> None:
+    _require_free(plan)
+    _write(home, plan)
+    supervisor = 0
+    try:
+        supervisor = _start_supervisor(home)
+        _wait_until_ready(home, plan, supervisor)
+    except BaseException:
+        # also when interrupted, and before it has written down what it is: nothing may be left behind
+        end([(supervisor, start_time(supervisor))], grace=10.0)
+        _stop(home)
+        raise
 
 
 def down(home: LabHome | None = None) -> bool:

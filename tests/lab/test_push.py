@@ -198,6 +198,12 @@ def test_settings_out_of_range(settings: dict, words: str, tmp_path: Path):
         labs.up(LabHome.of(tmp_path / "home"), subnet=own_subnet(1), **settings)
 
 
+@pytest.mark.parametrize("command", [["up", "--debounce-after", "soon"], ["load", "--delay", "2.5"]])
+def test_a_time_that_is_none_exits_64(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["lab", *command, "--home", str(tmp_path / "home")]) == 64
+    assert "is no duration" in capsys.readouterr().err
+
+
 def metrics(home: LabHome) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     return parse(call(home.load_plan().control_plane, 15014, "/metrics")[1].decode())
 

@@ -40,10 +40,10 @@ def patient(tmp_path: Path) -> Iterator[LabHome]:
 
 
 def simulated(run: LoadRun, debounce_after_s: float) -> Simulation:
-    """The same changes at the same times, with the cost that a push had; the lab's process has one CPU at most."""
+    """The same changes at the same times, with the time that a push took beside others."""
     events = [at for at in run.times_s for _ in range(run.per_step)]
     cost = sum(run.more("pilot_xds_push_time_sum").values()) / run.pushes
-    return simulate(events, Settings(debounce_after_s), proxies=len(PODS), push_cost=cost, cpus=1)
+    return simulate(events, Settings(debounce_after_s), proxies=len(PODS), push_cost=cost)
 
 
 def compare(run: LoadRun, *, debounce_after_s: float = 0.1) -> None:

@@ -52,7 +52,7 @@ def upstream_authority(action: Message, headers: Headers, *, weighted: Message, 
     """
     # The weighted cluster's rewrite comes first, so that the route's own replaces it.
     host = text(weighted, "host_rewrite_literal") or headers.first(":authority") or ""
-    if headers.first(":method") == "CONNECT" and ":" not in host:
+    if headers.first(":method") == "CONNECT" and ":" not in host and ":" not in (headers.first(":authority") or ""):
         # A port stripped before routing is put back for the upstream.
         digits = sent.rpartition(":")[2]
         host += f":{int(digits)}" if digits.isdigit() else ""

@@ -30,7 +30,7 @@ def decode_peer_metadata(text: str) -> dict[str, object]:
     """The metadata as a mapping; empty if it cannot be decoded.
 
     Example:
-        >>> decode_peer_metadata("Cg8KBE5BTUUSBxoFZ3ctMA==")
+        >>> decode_peer_metadata("Cg4KBE5BTUUSBhoEZ3ctMA==")
         {'NAME': 'gw-0'}
     """
     try:

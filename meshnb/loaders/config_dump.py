@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from meshnb.errors import FormatError
+from meshnb.loaders.authz import authz_rows
 from meshnb.loaders.bootstrap import bootstrap_row, proxy_name
 from meshnb.loaders.clusters import cluster_row
 from meshnb.loaders.documents import (
@@ -31,6 +32,7 @@ from meshnb.loaders.secrets import secret_rows
 from meshnb.loaders.sections import ENTRIES, KINDS, Resource, Section, read_section, resources, section_of_entry
 from meshnb.loaders.sizes import size_rows
 from meshnb.model.frame import Frame, returns, to_pandas
+from meshnb.model.tables.authz import AUTHZ
 from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
 
 if TYPE_CHECKING:
@@ -122,18 +124,20 @@ class ConfigDump:
         for raw in self._used.get(kind, ()):
             yield from resources(kind, self._section(kind, raw))
 
-    def read(self, kind: str, reader: Callable[[msgspec.Raw], M]) -> list[M]:
+    def read(self, kind: str, reader: Callable[[msgspec.Raw], M], *, dynamic: bool | None = None) -> list[M]:
         """The resources in use of one section, read as messages.
 
         Args:
             kind: one of `kinds`.
             reader: makes a message of the raw text.
+            dynamic: only those that came over xDS, or only the others.
 
         Raises:
             FormatError: one cannot be read; names it and the byte.
         """
         used = (one for one in self.resources(kind) if one.state == "active" and one.size)
-        return [self._guard(kind, one, lambda resource: reader(resource.raw)) for one in used]
+        asked = (one for one in used if dynamic in (None, one.dynamic))
+        return [self._guard(kind, one, lambda resource: reader(resource.raw)) for one in asked]
 
     def decode(self, resource: Resource) -> Any:
         """A resource as plain Python values.
@@ -207,6 +211,15 @@ class ConfigDump:
             FormatError: one cannot be read; names it and the byte.
         """
         return self._table(ECDS, self._each("ecds", lambda resource: (ecds_row(resource),)))
+
+    @returns(AUTHZ)
+    def authz(self) -> pd.DataFrame:
+        """The authorization rules that the listeners enforce, in the order of filters.
+
+        Raises:
+            FormatError: a listener or its RBAC filter cannot be read; names it and the byte.
+        """
+        return self._table(AUTHZ, self._each("listeners", authz_rows))
 
     @returns(BOOTSTRAP)
     def bootstrap(self) -> pd.DataFrame:

@@ -59,6 +59,7 @@ READERS.update(
         "clusters": _of_config_dump(lambda dump: dump.clusters()),
         "secrets": _of_config_dump(lambda dump: dump.secrets()),
         "ecds": _of_config_dump(lambda dump: dump.ecds()),
+        "authz": _of_config_dump(lambda dump: dump.authz()),
         "bootstrap": _of_config_dump(lambda dump: dump.bootstrap()),
         "sizes": _of_config_dump(lambda dump: dump.sizes()),
         "ztunnel_workload": _of_ztunnel(lambda dump: dump.workloads()),

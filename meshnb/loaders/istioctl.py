@@ -11,6 +11,7 @@ from meshnb.errors import FormatError, MeshnbError, UsageError
 from meshnb.loaders.clusters_admin import cluster_statuses
 from meshnb.loaders.config_dump import BROKEN, ConfigDump, read_config_dump
 from meshnb.loaders.documents import Source, read_document, what_is
+from meshnb.loaders.istioctl_authz import authz_text
 from meshnb.loaders.istioctl_json import as_text, messages, page_messages
 from meshnb.loaders.istioctl_legacy import TEXTS_1_6
 from meshnb.loaders.istioctl_page import page_text
@@ -21,7 +22,7 @@ from meshnb.loaders.ztunnel import read_ztunnel_dump
 STYLES = ("istioctl", "istioctl-1.6")
 """Releases whose tables are printed: of today, and of 1.6."""
 
-TABLES = (*TEXTS, "all", *ZTUNNEL_TEXTS, "ztunnel_all")
+TABLES = (*TEXTS, "all", "authz", *ZTUNNEL_TEXTS, "ztunnel_all")
 """Tables that istioctl prints."""
 
 FILTERS = tuple(dict.fromkeys(one.name for kind in (Filters, ZtunnelStyle) for one in fields(kind)))
@@ -89,6 +90,8 @@ def _page(data: bytes, name: str, filters: Filters, options: Options) -> str:
 
 
 def _dump(table: str, dump: ConfigDump, filters: Filters, options: Options) -> str:
+    if table == "authz":
+        return _authz(dump, options)
     if options.output != "short":
         if table == "all":
             raise UsageError("the table all is printed as text only", hint="leave -o out")
@@ -113,6 +116,12 @@ def _ztunnel(table: str, source: Source, options: Options) -> str:
     if table == "ztunnel_all":
         return ztunnel_all_text(dump, style, with_headers=options.with_headers)
     return ZTUNNEL_TEXTS[table](dump, style)
+
+
+def _authz(dump: ConfigDump, options: Options) -> str:
+    if options.output != "short" or options.style != "istioctl" or options.filters:
+        raise UsageError("the table authz is printed whole and as text only", hint="leave filters and -o out")
+    return authz_text(dump)
 
 
 def _only(given: dict[str, str | int], kind: type, table: str) -> dict[str, str | int]:

@@ -14,6 +14,7 @@ from meshnb.loaders.fleet import read_config_dumps
 from meshnb.loaders.ztunnel import ZtunnelDump, is_ztunnel_dump, read_ztunnel_dump
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
+from meshnb.model.tables.authz import AUTHZ
 from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
 from meshnb.model.tables.ztunnel import (
     ZTUNNEL_CERTIFICATE,
@@ -48,6 +49,7 @@ class EnvoyTables(MeshBase):
         "live_endpoints": Needs("clusters"),
         "secrets": Needs("config_dump"),
         "ecds": Needs("config_dump"),
+        "authz": Needs("config_dump"),
         "bootstrap": Needs("config_dump"),
         "sizes": Needs("config_dump"),
         "ztunnel_workload": Needs("config_dump"),
@@ -187,6 +189,17 @@ class EnvoyTables(MeshBase):
     def ecds(self, *, proxy: str = "") -> pd.DataFrame:
         """The extension configurations that came on their own (ECDS)."""
         return self._of_dump("ecds", ECDS, ConfigDump.ecds, proxy)
+
+    @returns(AUTHZ)
+    def authz(self, *, proxy: str = "", policy: str = "", action: str = "") -> pd.DataFrame:
+        """The authorization rules that each proxy enforces, also those of dry runs and of external authorizers.
+
+        Args:
+            proxy: only of this proxy.
+            policy: only of AuthorizationPolicies of this name.
+            action: only `DENY`, `ALLOW`, `LOG` or `CUSTOM`.
+        """
+        return keep(self._of_dump("authz", AUTHZ, ConfigDump.authz, proxy), policy=policy, action=action)
 
     @returns(BOOTSTRAP)
     def bootstrap(self, *, proxy: str = "") -> pd.DataFrame:

@@ -75,6 +75,20 @@ def test_istioctls_style_of_a_file_a_page_and_a_snapshot(capsys):
     assert json.loads(out(capsys, "clusters", DUMP, "--style", "istioctl", "-o", "json"))
 
 
+def test_authorization_rules_whole_and_as_istioctl_counts_them(capsys, tmp_path):
+    policies = {"ns[shop]-policy[no-admin]-rule[0]": {"permissions": [{"any": True}], "principals": [{"any": True}]}}
+    rbac = {"name": "envoy.filters.network.rbac", "typed_config": {"rules": {"action": "DENY", "policies": policies}}}
+    listener = {"name": "tcp", "filter_chains": [{"filters": [rbac]}]}
+    kind = "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"
+    section = {"@type": kind, "dynamic_listeners": [{"name": "tcp", "active_state": {"listener": listener}}]}
+    file = tmp_path / "dump.json"
+    file.write_text(json.dumps({"configs": [section]}))
+    (row,) = json.loads(out(capsys, "authz", str(file), "-o", "json"))
+    assert (row["layer"], row["action"], row["policy"], row["namespace"]) == ("TCP", "DENY", "no-admin", "shop")
+    text = out(capsys, "authz", str(file), "--style", "istioctl")
+    assert text.splitlines()[1].split() == ["DENY", "no-admin.shop", "1"]
+
+
 def test_days_left_at_a_time(capsys):
     words = ("secrets", str(DATA / "gateway-config_dump.json"), "-o", "json", "--at", "2026-11-24T08:29:34Z")
     assert json.loads(out(capsys, *words))[0]["days_left"] == 0

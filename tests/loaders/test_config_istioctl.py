@@ -64,6 +64,24 @@ def test_s10_24_istioctls_own_expected_tables(pair):
             assert text.rstrip("\n") == expected.rstrip("\n")
 
 
+def authz_pairs():
+    path = SHARED / "pairs.json"
+    pairs = json.loads(path.read_text())["pairs"] if path.is_file() else []
+    return [pair for pair in pairs if pair["command"].startswith("x authz check")]
+
+
+@pytest.mark.skipif(not authz_pairs(), reason="istioctl's own test documents are not beside the repository")
+@pytest.mark.parametrize("pair", authz_pairs(), ids=lambda pair: pair["input"])
+def test_s10_24_authz_check(pair):
+    header, *lines = istioctl_text("authz", SHARED / pair["input"], Options({})).splitlines()
+    assert header == "ACTION   AuthorizationPolicy         RULES"
+    starts = [header.index(word) for word in header.split()]
+    cells = [
+        [line[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)] for line in lines
+    ]
+    assert cells == [[str(cell) for cell in row] for row in pair["expected_rows"]]
+
+
 def odd(table, **options):
     filters = options.pop("filters", {})
     return istioctl_text(table, DATA / "odd-config_dump.json", Options(filters, at=AT, **options))
@@ -167,6 +185,8 @@ def test_names_of_extensions_and_struct_keys_stay():
         ("ztunnel_workload", {"filters": {"fqdn": "a"}}, UsageError),
         ("ztunnel_workload", {}, FormatError),
         ("all", {"output": "json"}, UsageError),
+        ("authz", {"output": "json"}, UsageError),
+        ("authz", {"filters": {"port": 80}}, UsageError),
         ("secrets", {"style": "istioctl-1.6"}, UsageError),
     ],
 )

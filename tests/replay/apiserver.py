@@ -1,7 +1,8 @@
 """A Kubernetes API server that replays objects over real HTTP, with the faults real ones have.
 
-Lists are paged, continue tokens expire, answers are refused, slow or cut; logs are served; port-forward and exec run
-over websockets into other sockets of this machine. The official client and kubectl both read from it.
+Lists are paged, continue tokens expire, answers are refused, slow or cut; changes are watched; logs are served;
+port-forward and exec run over websockets into other sockets of this machine. The official client and kubectl both read
+from it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import socket
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from urllib.parse import parse_qs, unquote, urlparse
 
+from replay.history import History
 from replay.websocket_server import ServerWebsocket, accept_key
 
 from meshnb.model.resources import RESOURCES
@@ -46,7 +49,7 @@ class ReplayApiServer:
     """
 
     def __init__(self, lists=None, *, backends=None, commands=None, logs=None, denied=()):
-        self.lists = lists or {}
+        self.history = History(lists or {})
         self.backends, self.commands, self.logs = backends or {}, commands or {}, logs or {}
         self.denied = set(denied)
         self.faults: list[Fault] = []
@@ -64,12 +67,17 @@ class ReplayApiServer:
         return self
 
     def __exit__(self, *_):
+        self.history.end()
         for fault in self.faults:
             if fault.hang:
                 fault.hang.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    @property
+    def lists(self):
+        return self.history.lists
 
     @property
     def url(self):
@@ -187,18 +195,17 @@ class _Handler(BaseHTTPRequestHandler):
         resource = _BY_PLURAL.get(rest[0])
         if resource is None or resource.group != group or rest[0] not in self.server.replay.lists:
             return self._status(404, "NotFound", "the server could not find the requested resource")
-        items = [
-            item
-            for item in self.server.replay.lists[rest[0]]
-            if not namespace or item["metadata"].get("namespace") == namespace
-        ]
+        now, items = self.server.replay.history.now(rest[0])
+        items = [item for item in items if not namespace or item["metadata"].get("namespace") == namespace]
         if len(rest) > 1:
             found = [item for item in items if item["metadata"]["name"] == rest[1]]
             return (
                 self._json(200, found[0]) if found else self._status(404, "NotFound", f"{rest[0]} {rest[1]} not found")
             )
         api_version = f"{group}/{version}" if group else version
-        return self._list(resource, api_version, items, query)
+        if query.get("watch") in ("true", "1"):
+            return self._watch(resource, api_version, namespace, (now, items), query)
+        return self._list(resource, api_version, (now, items), query)
 
     def _groups(self):
         groups = {}
@@ -216,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "singularName": r.kind.lower(),
                 "namespaced": r.namespaced,
                 "kind": r.kind,
-                "verbs": ["get", "list"],
+                "verbs": ["get", "list", "watch"],
                 "shortNames": list(r.short),
             }
             for r in RESOURCES
@@ -229,8 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
             "resources": listed,
         }
 
-    def _list(self, resource, api_version, items, query):
-        replay = self.server.replay
+    def _list(self, resource, api_version, state, query):
+        replay, (now, items) = self.server.replay, state
         start = 0
         if token := query.get("continue"):
             start = int(base64.b64decode(token))
@@ -242,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
                 )
         limit = int(query.get("limit") or 0) or len(items)
         page, left = items[start : start + limit], len(items) - start - limit
-        meta = {"resourceVersion": "1000"}
+        meta = {"resourceVersion": str(now)}
         if left > 0:
             meta |= {"continue": base64.b64encode(str(start + limit).encode()).decode(), "remainingItemCount": left}
         # items of a typed list carry neither kind nor apiVersion, as with a real server
@@ -251,6 +258,35 @@ class _Handler(BaseHTTPRequestHandler):
         return self._json(
             200, {"kind": f"{resource.kind}List", "apiVersion": api_version, "metadata": meta, "items": full}
         )
+
+    def _watch(self, resource, api_version, namespace, state, query):
+        """Events as lines of JSON, each in a chunk; without a version what there is comes first, as added."""
+        history, (now, items) = self.server.replay.history, state
+        wanted = int(query.get("resourceVersion") or 0)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            if wanted and wanted < history.oldest:
+                message = f"too old resource version: {wanted} ({history.oldest})"
+                # the answer has begun: real servers, too, tell it as an event
+                self._event("ERROR", _status_object(410, "Expired", message))
+            else:
+                known = {"apiVersion": api_version, "kind": resource.kind}
+                changes = history.after(resource.plural, wanted or now, float(query.get("timeoutSeconds") or 60))
+                for what, item in chain((("ADDED", i) for i in items if not wanted), changes):
+                    if not namespace or item["metadata"].get("namespace") == namespace:
+                        self._event(what, {**item, **known})
+            self.wfile.write(b"0\r\n\r\n")
+        except ConnectionError:
+            # whoever watched has seen enough
+            self.close_connection = True
+
+    def _event(self, kind, item):
+        line = json.dumps({"type": kind, "object": item}).encode() + b"\n"
+        self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+        self.wfile.flush()
 
     def _log(self, namespace, pod, query):
         text = self.server.replay.logs.get((pod, namespace, query.get("container", "")))
@@ -305,15 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
         return websocket.close()
 
     def _status(self, code, reason, message, *, meta=None, headers=None):
-        body = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": meta or {},
-            "status": "Failure",
-            "message": message,
-            "reason": reason,
-            "code": code,
-        }
+        body = _status_object(code, reason, message, meta)
         self._bytes(code, json.dumps(body).encode(), "application/json", headers)
 
     def _json(self, code, document):
@@ -327,3 +355,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+
+def _status_object(code, reason, message, meta=None):
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": meta or {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }

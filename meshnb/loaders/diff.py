@@ -33,19 +33,19 @@ def diff(
     b: ConfigDump | Source,
     *,
     kinds: Collection[str] = KINDS,
-    ordered: Collection[str] = tuple(ORDERED),
+    ordered: Collection[str] = tuple(sorted(ORDERED)),
 ) -> pd.DataFrame:
     """What differs between two config dumps: over time, of two proxies, or what istiod expects and what Envoy has.
 
     Resources are paired by name, filter chains by their match, virtual hosts by their domains, endpoints by address.
-    The order of routes matters, any other does not; versions, times and nonces are not compared. Either key style
-    will do. Private keys are never shown.
+    The order of routes and of filters matters, any other does not; versions, times and nonces are not compared. Either
+    key style will do. Private keys are never shown.
 
     Args:
         a: the first dump: a `ConfigDump`, path, bytes or decoded document.
         b: the second one.
         kinds: sections to compare.
-        ordered: fields in whose lists the order matters; add `filters` and `httpFilters` to see a filter that moved.
+        ordered: fields in whose lists the order matters; `("routes",)` leaves out filters that moved.
 
     Raises:
         NotFound: no such file.

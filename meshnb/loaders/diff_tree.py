@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-ORDERED = frozenset({"routes"})
-"""Fields whose order has a meaning that is compared."""
+ORDERED = frozenset({"routes", "filters", "httpFilters", "listenerFilters"})
+"""Fields whose order has a meaning: the first route that matches is taken, and filters run one after the other."""
+
+# conditions of access loggers: whichever comes first, all of them are asked
+_NO_ORDER_BELOW = ("andFilter", "orFilter")
 
 _SECRET = {"privateKey", "password", "sessionTicketKeys", "genericSecret"}
 # what an element of a list is known by, the first that it has
@@ -44,6 +47,7 @@ def canonical(value: Any) -> str:
 def meaning(value: Any, field: str = "", ordered: frozenset[str] = ORDERED) -> Any:
     """The value with every list whose order means nothing sorted."""
     if isinstance(value, dict):
+        ordered = frozenset() if field in _NO_ORDER_BELOW else ordered
         return {key: meaning(one, key, ordered) for key, one in value.items()}
     if isinstance(value, list):
         elements = [meaning(one, "", ordered) for one in value]
@@ -66,13 +70,13 @@ def compare(
     """
     if type(a) is type(b) and canonical(meaning(a, field, ordered)) == canonical(meaning(b, field, ordered)):
         return
-    walk = _Walk(ordered, istio_config(b) or istio_config(a) or config)
+    walk = _Walk(frozenset() if field in _NO_ORDER_BELOW else ordered, istio_config(b) or istio_config(a) or config)
     if field in _SECRET:
         yield Change(path, "changed", "[redacted]", "[redacted]", walk.config)
     elif isinstance(a, dict) and isinstance(b, dict):
         yield from walk.dicts(a, b, path)
     elif isinstance(a, list) and isinstance(b, list):
-        yield from walk.in_order(a, b, path) if field in ordered else walk.lists(a, b, path, field)
+        yield from walk.in_order(a, b, path, field) if field in ordered else walk.lists(a, b, path, field)
     else:
         yield Change(path, "changed", hide(a), hide(b), walk.config)
 
@@ -142,13 +146,16 @@ class _Walk:
             for value in values:
                 yield self.only(value, f"{path}[{_shown(value, field)}]", change)
 
-    def in_order(self, a: list[Any], b: list[Any], path: str) -> Iterator[Change]:
-        """Elements whose order has a meaning: an equal one that stands elsewhere has moved."""
+    def in_order(self, a: list[Any], b: list[Any], path: str, field: str) -> Iterator[Change]:
+        """Elements whose order has a meaning: one that stands elsewhere among the others has moved."""
         before, after = ([canonical(meaning(one, "", self.ordered)) for one in side] for side in (a, b))
         gone: list[tuple[int, str]] = []
         come: list[tuple[int, str]] = []
+        stayed: list[tuple[int, int]] = []
         for tag, a1, a2, b1, b2 in SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
-            if tag != "equal":
+            if tag == "equal":
+                stayed += zip(range(a1, a2), range(b1, b2), strict=True)
+            else:
                 gone += [(index, before[index]) for index in range(a1, a2)]
                 come += [(index, after[index]) for index in range(b1, b2)]
         moved = Counter(text for _, text in gone) & Counter(text for _, text in come)
@@ -160,21 +167,34 @@ class _Walk:
             if moved[text]:
                 moved[text] -= 1
                 old = from_[text].pop(0)
-                yield Change(f"{path}[{index}]", "moved", old, index, istio_config(b[index]) or self.config)
+                yield self._moved(f"{path}[{_place(b[index], index, field)}]", old, index, b[index])
             else:
                 to.append(index)
-        yield from self._rest(a, b, path, sorted(index for rest in from_.values() for index in rest), to)
+        left = sorted(index for rest in from_.values() for index in rest)
+        yield from self._rest({i: a[i] for i in left}, {i: b[i] for i in to}, path, field, stayed)
 
-    def _rest(self, a: list[Any], b: list[Any], path: str, gone: list[int], come: list[int]) -> Iterator[Change]:
+    def _rest(
+        self, gone: dict[int, Any], come: dict[int, Any], path: str, field: str, stayed: list[tuple[int, int]]
+    ) -> Iterator[Change]:
         """What is in one list alone: paired by name or match while that is told, then added and removed."""
-        pairs, gone_left, come_left = _paired([a[i] for i in gone], [b[i] for i in come], _route_key)
-        where = {id(b[i]): i for i in come} | {id(a[i]): i for i in gone}
+        known = _route_key if field == "routes" else _shares(field)
+        pairs, gone_left, come_left = _paired([*gone.values()], [*come.values()], known)
+        was, is_ = ({id(value): index for index, value in side.items()} for side in (gone, come))
         for one, other, _ in pairs:
-            yield from self.inner(one, other, f"{path}[{where[id(other)]}]", "")
+            old, new = was[id(one)], is_[id(other)]
+            where = f"{path}[{_place(other, new, field)}]"
+            yield from self.inner(one, other, where, "")
+            if any((old < before) != (new < after) for before, after in stayed):
+                yield self._moved(where, old, new, other)
+            else:
+                stayed.append((old, new))
         for value in gone_left:
-            yield self.only(value, f"{path}[{where[id(value)]}]", "removed")
+            yield self.only(value, f"{path}[{_place(value, was[id(value)], field)}]", "removed")
         for value in come_left:
-            yield self.only(value, f"{path}[{where[id(value)]}]", "added")
+            yield self.only(value, f"{path}[{_place(value, is_[id(value)], field)}]", "added")
+
+    def _moved(self, path: str, old: int, new: int, value: Any) -> Change:
+        return Change(path, "moved", old, new, istio_config(value) or self.config)
 
 
 Known = Callable[[Any], list[str]]
@@ -185,6 +205,11 @@ def _shares(field: str) -> Known:
         # no domain stands in two virtual hosts of a configuration
         return lambda value: _domains(value)
     return lambda value: [name] if isinstance(value, dict) and (name := label(value, field)) else []
+
+
+def _place(value: Any, index: int, field: str) -> str:
+    """Where an element of an ordered list stands: a route by its number, a filter by its name."""
+    return str(index) if field == "routes" else label(value, field) or str(index)
 
 
 def _domains(host: Any) -> list[str]:

@@ -27,13 +27,16 @@ def section(dump, kind):
     return next(one for one in dump["configs"] if one["@type"].endswith(f".{kind}ConfigDump"))
 
 
+ORDERED = ("routes", "filters", "http_filters", "listener_filters")
+
+
 def shuffled(value, chance, *, field=""):
-    """The same with every list but those of routes in another order."""
+    """The same with every list in another order but those of routes and filters."""
     if isinstance(value, dict):
         return {key: shuffled(one, chance, field=key) for key, one in value.items()}
     if isinstance(value, list):
         elements = [shuffled(one, chance) for one in value]
-        if field != "routes":
+        if field not in ORDERED:
             chance.shuffle(elements)
         return elements
     return value
@@ -149,17 +152,84 @@ def test_a_filter_chain_is_known_by_its_match():
     assert "9443" in df.set_index("change").loc["added", "path"]
 
 
-def test_filters_in_another_order_are_told_when_asked():
+def http_filters_of(dump):
+    listener = section(dump, "Listeners")["dynamic_listeners"][0]["active_state"]["listener"]
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+
+
+def with_filters(*filters):
+    def change(dump):
+        http_filters_of(dump)[:0] = copy.deepcopy(filters)
+
     other = copy.deepcopy(DUMPS["gateway"])
-    listener = section(other, "Listeners")["dynamic_listeners"][0]["active_state"]["listener"]
-    filters = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
-    filters.insert(0, {"name": "a"})
-    twice = copy.deepcopy(other)
-    section(twice, "Listeners")["dynamic_listeners"][0]["active_state"]["listener"]["filter_chains"][0]["filters"][0][
-        "typed_config"
-    ]["http_filters"].reverse()
-    assert diff(other, twice).empty
-    assert diff(other, twice, ordered=("routes", "httpFilters")).change.tolist() == ["moved"]
+    change(other)
+    return other
+
+
+A, B, C = ({"name": name, "typed_config": {"value": 1}} for name in ("a", "b", "c"))
+B2 = {"name": "b", "typed_config": {"value": 2}}
+
+
+def test_http_filters_in_another_order_have_moved():
+    before, after = with_filters(A, B, C), with_filters(C, A, B)
+    row = one(diff(before, after))
+    assert (row.kind, row.change, row.before, row.after) == ("listeners", "moved", "2", "0")
+    assert row.path.endswith("/httpFilters[c]")
+    assert diff(before, after, ordered=("routes",)).empty
+
+
+def test_network_and_listener_filters_in_another_order_have_moved():
+    def document(**lists):
+        kind = "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"
+        listener = {
+            "name": "l",
+            "filter_chains": [{"filters": lists["network"]}],
+            "listener_filters": lists["listener"],
+        }
+        return {"configs": [{"@type": kind, "static_listeners": [{"listener": listener}]}]}
+
+    df = diff(document(network=[A, B], listener=[B, C]), document(network=[B, A], listener=[C, B]))
+    assert df.change.tolist() == ["moved", "moved"]
+    assert [path.rpartition("/")[2].partition("[")[0] for path in df.path] == ["filters", "listenerFilters"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        ((A, B, C), (A, B2, C), [("changed", "b")]),
+        ((A, B, C), (B2, A, C), [("changed", "b"), ("moved", "b")]),
+        ((A, B, C), (A, C), [("removed", "b")]),
+        ((A, C), (A, B, C), [("added", "b")]),
+        ((A, B), (A, C), [("removed", "b"), ("added", "c")]),
+        ((B, B2, A), (B2, B, A), [("moved", "b")]),
+        ((), (A,), [("added", "a")]),
+    ],
+)
+def test_what_became_of_a_filter(before, after, changes):
+    df = diff(with_filters(*before), with_filters(*after))
+    where = df.path.str.extract(r"httpFilters\[(\w+)\]")[0]
+    assert list(zip(df.change, where, strict=True)) == changes
+    assert len(diff(with_filters(*after), with_filters(*before))) == len(df)
+
+
+def test_the_order_of_conditions_of_an_access_logger_is_none():
+    def document(*conditions):
+        log = {"name": "file", "filter": {"and_filter": {"filters": list(conditions)}}}
+        kind = "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"
+        return {"configs": [{"@type": kind, "static_listeners": [{"listener": {"name": "l", "access_log": [log]}}]}]}
+
+    first, second = {"not_health_check_filter": {}}, {"traceable_filter": {}}
+    assert diff(document(first, second), document(second, first)).empty
+    assert len(diff(document(first, second), document(second))) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(["a", "b", "c", "d", "e"]))
+def test_any_other_order_of_filters_is_found_and_nothing_but_moves(names):
+    before, after = (with_filters(*({"name": name} for name in each)) for each in ("abcde", names))
+    df = diff(before, after)
+    assert df.empty == (list(names) == list("abcde"))
+    assert set(df.change) <= {"moved"}
 
 
 def test_a_resource_that_warms_is_a_change_of_state():

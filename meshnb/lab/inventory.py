@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from meshnb.lab.plan import APP_PORT, CONTROL_PLANE_POD, GATEWAY_PORT, PODS, Plan, Pod
 
@@ -113,33 +114,32 @@ def _pod(pod: Pod, address: str) -> Object:
         containers.append({"name": "istio-proxy", "image": "lab/envoy"})
     template_hash = pod.name.removeprefix(f"{pod.workload}-").rpartition("-")[0]
     meta = _meta(pod.name, pod.namespace, {**pod.all_labels, "pod-template-hash": template_hash})
+    owner = pod.name.rpartition("-")[0]
+    uid = str(uuid5(NAMESPACE_URL, f"ReplicaSet/{pod.namespace}/{owner}"))
     meta["ownerReferences"] = [
-        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": pod.name.rpartition("-")[0], "controller": True}
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": owner, "uid": uid, "controller": True}
     ]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": meta,
         "spec": {"nodeName": NODE, "serviceAccountName": pod.service_account, "containers": containers},
-        "status": _running(address, [container["name"] for container in containers]),
+        "status": _running(address, containers),
     }
 
 
 def _control_plane_pod(plan: Plan) -> Object:
+    container = {"name": "controlplane", "image": "lab/controlplane"}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": _meta(CONTROL_PLANE_POD, "istio-system", {"app": "lab-controlplane"}),
-        "spec": {
-            "nodeName": NODE,
-            "serviceAccountName": "lab-controlplane",
-            "containers": [{"name": "controlplane", "image": "lab/controlplane"}],
-        },
-        "status": _running(plan.control_plane, ["controlplane"]),
+        "spec": {"nodeName": NODE, "serviceAccountName": "lab-controlplane", "containers": [container]},
+        "status": _running(plan.control_plane, [container]),
     }
 
 
-def _running(address: str, containers: Iterable[str]) -> Object:
+def _running(address: str, containers: Iterable[Object]) -> Object:
     return {
         "phase": "Running",
         "podIP": address,
@@ -148,8 +148,16 @@ def _running(address: str, containers: Iterable[str]) -> Object:
         "startTime": CREATED,
         "conditions": [{"type": "Ready", "status": "True"}],
         "containerStatuses": [
-            {"name": name, "ready": True, "restartCount": 0, "state": {"running": {"startedAt": CREATED}}}
-            for name in containers
+            {
+                "name": container["name"],
+                "image": container["image"],
+                # nothing is pulled in the lab
+                "imageID": "",
+                "ready": True,
+                "restartCount": 0,
+                "state": {"running": {"startedAt": CREATED}},
+            }
+            for container in containers
         ],
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import ExitStack, contextmanager
+from uuid import NAMESPACE_URL, uuid5
 
 from replay.apiserver import ReplayApiServer
 from replay.pages import PageServer
@@ -40,7 +42,7 @@ def recorded_cluster(snapshot, *, dead=(), exec_only=False):
     for document in snapshot.documents("kubernetes"):
         plural = document.path.rpartition("/")[2].removesuffix(".json")
         lists[plural] = json.loads(snapshot.read(document))["items"]
-    lists["pods"] = [*lists["pods"], ISTIOD]
+    lists["pods"] = [*map(_whole, lists["pods"]), ISTIOD]
     with ExitStack() as stack:
         by_pod = {}
         for document in snapshot.documents():
@@ -69,6 +71,18 @@ def recorded_cluster(snapshot, *, dead=(), exec_only=False):
                 backends[(pod, namespace, port)] = server.address
         logs[("istiod-1", "istio-system", "discovery")] = "2026-11-23T09:00:00Z\tinfo\tads\tready\n"
         yield stack.enter_context(ReplayApiServer(lists, backends=backends, commands=commands, logs=logs))
+
+
+def _whole(pod):
+    """The pod with what the schema of pods asks for and older labs left out."""
+    pod = copy.deepcopy(pod)
+    images = {container["name"]: container["image"] for container in pod["spec"]["containers"]}
+    for owner in pod["metadata"].get("ownerReferences", ()):
+        owner.setdefault("uid", str(uuid5(NAMESPACE_URL, owner["name"])))
+    for status in pod["status"].get("containerStatuses", ()):
+        status.setdefault("image", images[status["name"]])
+        status.setdefault("imageID", "")
+    return pod
 
 
 def _request(pages):

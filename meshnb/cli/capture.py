@@ -67,14 +67,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lab(out: Path) -> Any:
     from meshnb.lab.capture import capture
+    from meshnb.runbook.prometheus import record_from
     from meshnb.sources.snapshot import Snapshot, pack
 
     if out.exists():
         raise UsageError(f"{out} exists", hint="give a new file: a snapshot is never changed")
     if not out.name.endswith((".tar.gz", ".tgz")):
-        return capture(out)
+        return capture(out, recorder=record_from)
     with tempfile.TemporaryDirectory(prefix="meshnb-") as folder:
-        capture(Path(folder) / "snapshot")
+        capture(Path(folder) / "snapshot", recorder=record_from)
         pack(Path(folder) / "snapshot", out)
     return Snapshot.open(out)
 
@@ -102,12 +103,10 @@ def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
 
 def _prometheus(url: str, since: str) -> Callable[[SnapshotWriter], object]:
     from meshnb.model.window import Window
-    from meshnb.runbook.prometheus import Prometheus, record_queries
+    from meshnb.runbook.prometheus import record_from
 
     def record(writer: SnapshotWriter) -> None:
-        window = Window.parse("1h" if since in ("all", "none") else since)
-        for failed in record_queries(writer, Prometheus(url).api, window=window):
-            writer.note(f"Prometheus: {failed}")
+        record_from(writer, url, Window.parse("1h" if since in ("all", "none") else since))
 
     return record
 

@@ -212,8 +212,9 @@ def _print_change(change: Change) -> None:
 
 def _capture(arguments: argparse.Namespace) -> int:
     from meshnb.lab.capture import capture
+    from meshnb.runbook.prometheus import record_from
 
-    snapshot = capture(arguments.folder, _home(arguments), whole_log=arguments.whole_log)
+    snapshot = capture(arguments.folder, _home(arguments), whole_log=arguments.whole_log, recorder=record_from)
     print(f"{len(snapshot.documents())} documents in {arguments.folder}")
     for document in snapshot.failed():
         print(f"missing {document.path}: {document.error}")

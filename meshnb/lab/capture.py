@@ -6,16 +6,30 @@ import json
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from meshnb.errors import LabError
+from meshnb.errors import LabError, MeshnbError
 from meshnb.lab.calls import call
-from meshnb.lab.plan import ADMIN_PORT, CLUSTER_ID, CONTROL_PLANE_POD, MONITOR_PORT, PODS, LabHome, Plan, Pod
+from meshnb.lab.plan import (
+    ADMIN_PORT,
+    CLUSTER_ID,
+    CONTROL_PLANE_POD,
+    MONITOR_PORT,
+    PODS,
+    PROMETHEUS_PORT,
+    LabHome,
+    Plan,
+    Pod,
+)
 from meshnb.lab.status import require_up
 from meshnb.lab.world import World
+from meshnb.model.window import Window
 from meshnb.sources.snapshot import Snapshot, SnapshotWriter
+
+Recorder = Callable[[SnapshotWriter, str, Window], object]
+"""Writes what the Prometheus of a URL knows of a window; the lab itself knows no queries."""
 
 # file, kind, request
 _ADMIN = (
@@ -34,15 +48,23 @@ _DEBUG_OF_PROXY = (("edsz", ""), ("config_dump", "&include_eds=true"))
 _START = re.compile(rb'"start_time":"([^"]+)"|\A\[([^\]]+)\]')
 # proxies write their logs every 0.1 s
 _QUIET_S, _SETTLE_S = 0.3, 3.0
+_LONGEST = timedelta(minutes=10)
 
 
-def capture(folder: str | Path, home: LabHome | None = None, *, whole_log: bool = False) -> Snapshot:
+def capture(
+    folder: str | Path,
+    home: LabHome | None = None,
+    *,
+    whole_log: bool = False,
+    recorder: Recorder | None = None,
+) -> Snapshot:
     """Write a snapshot of the running lab.
 
     Args:
         folder: where to; made if missing, must be empty.
         home: the lab.
         whole_log: take all of the logs, not only what came since the last `break`, `heal` or `apply`.
+        recorder: records the lab's Prometheus, if it has one; what it cannot is noted.
 
     Raises:
         LabError: no lab runs.
@@ -63,18 +85,24 @@ def capture(folder: str | Path, home: LabHome | None = None, *, whole_log: bool 
         writer.note("Documents under istiod/ are the lab's own control plane's; Istio's istiod is not in the lab.")
         _objects(writer, home)
         _logs(writer, home, whole=whole_log)
+        if recorder is not None and plan.prometheus:
+            _metrics(writer, home, plan, recorder)
     return Snapshot.open(folder)
 
 
-def capture_running(home: LabHome | None = None) -> Snapshot:
+def capture_running(home: LabHome | None = None, *, recorder: Recorder | None = None) -> Snapshot:
     """Capture the running lab into its own folder, where `meshnb.open("lab")` looks.
+
+    Args:
+        home: the lab.
+        recorder: as in `capture`.
 
     Raises:
         LabError: no lab runs.
     """
     home = home or LabHome.of()
     require_up(home)
-    return capture(home.root / "captures" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}", home)
+    return capture(home.root / "captures" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}", home, recorder=recorder)
 
 
 def _proxy(writer: SnapshotWriter, plan: Plan, pod: Pod) -> None:
@@ -166,6 +194,24 @@ def _logs(writer: SnapshotWriter, home: LabHome, *, whole: bool) -> None:
             obtained=f"log of container {container}" + (f" since {since}" if since else ""),
         )
     writer.note(f"Logs begin at the last change of the lab, {since}." if since else "Logs are whole.")
+
+
+def _metrics(writer: SnapshotWriter, home: LabHome, plan: Plan, recorder: Recorder) -> None:
+    """The last ten minutes of the lab's Prometheus, or since the lab was started, when its plan was written."""
+    now = datetime.now(UTC)
+    started = datetime.fromtimestamp(home.plan.stat().st_mtime, UTC)
+    url = f"http://{plan.prometheus_address}:{PROMETHEUS_PORT}"
+    try:
+        # one that hangs would let every query wait for its whole time
+        call(plan.prometheus_address, PROMETHEUS_PORT, "/-/ready")
+    except LabError as error:
+        writer.fail("prometheus/answers.json", "prometheus", error.message, obtained=f"{url}/-/ready")
+        return
+    try:
+        recorder(writer, url, Window(max(started, now - _LONGEST), now))
+    except MeshnbError as error:
+        writer.note(f"Not captured: {error.message}")
+    writer.note('Metrics named pilot_ are those of the lab: its own control plane has them, labelled istiod="lab".')
 
 
 def _is_since(line: bytes, since: str) -> bool:

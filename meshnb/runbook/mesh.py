@@ -56,8 +56,9 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
     """
     if str(source) == "lab":
         from meshnb.lab.capture import capture_running
+        from meshnb.runbook.prometheus import record_from
 
-        snapshot = capture_running()
+        snapshot = capture_running(recorder=record_from)
     elif str(source).partition(":")[0] == "live":
         from meshnb.runbook.live import connect
 

@@ -264,6 +264,22 @@ def record_queries(
     return failed
 
 
+def record_from(writer: SnapshotWriter, url: str, window: Window) -> None:
+    """Record the catalogue's queries from the Prometheus of a URL; queries that fail are noted.
+
+    Args:
+        writer: the snapshot being written.
+        url: what stands before `/api/v1`.
+        window: the time to look at.
+
+    Raises:
+        Unreachable, Forbidden: nothing answers, or not to us; the document is recorded as failed.
+        MissingExtra: meshnb is installed without the extra `live`.
+    """
+    for failed in record_queries(writer, PrometheusApi(url), window=window):
+        writer.note(f"Prometheus: {failed}")
+
+
 def _by_series(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of each series together, in order of time, as an unsplit answer has them."""
     labels = [name for name in frame if name not in ("time", "value", "histogram_count", "histogram_sum")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -129,25 +130,57 @@ def _status(text: bytes) -> Mapping[str, Any]:
 
 
 def _open(cluster: Cluster, target: str) -> Any:
-    from kubernetes.stream.ws_client import create_websocket
-    from websocket import WebSocketBadStatusException, WebSocketException
+    from websocket import WebSocketBadStatusException, WebSocketException, WebSocketTimeoutException
 
-    url = "ws" + cluster.configuration.host.rstrip("/").removeprefix("http") + target
-    headers = {"sec-websocket-protocol": _PROTOCOL, **cluster.authorization()}
+    what = target.partition("?")[0]
     try:
-        socket = create_websocket(cluster.configuration, url, headers)
+        return _connect(cluster, target)
     except WebSocketBadStatusException as error:
-        what = target.partition("?")[0]
         if error.status_code in (401, 403):
             hint = "grant it with docs/rbac.yaml"
             raise Forbidden(f"{what}: HTTP {error.status_code}", hint=hint) from error
         if error.status_code == 404:
             raise NotFound(f"{what}: HTTP 404") from error
         raise Unreachable(f"{what}: HTTP {error.status_code}") from error
+    except (TimeoutError, WebSocketTimeoutException) as error:
+        raise SourceTimeout(f"{what}: no connection in {cluster.timeout_s:g} s") from error
     except (OSError, WebSocketException) as error:
         raise Unreachable(f"{cluster.name}: {error}") from error
-    socket.settimeout(cluster.timeout_s)
+
+
+def _connect(cluster: Cluster, target: str) -> Any:
+    """A websocket to the API server; the client's own function would wait for the handshake without end."""
+    from kubernetes.stream.ws_client import websocket_proxycare
+    from websocket import WebSocket
+
+    configuration = cluster.configuration
+    url = "ws" + configuration.host.rstrip("/").removeprefix("http") + target
+    authorization = cluster.authorization()
+    header = [f"sec-websocket-protocol: {_PROTOCOL}", *(f"{name}: {value}" for name, value in authorization.items())]
+    options: dict[str, Any] = {"header": header, "timeout": cluster.timeout_s}
+    if configuration.proxy or configuration.proxy_headers:
+        options = websocket_proxycare(options, configuration, url, authorization)
+    socket: Any = WebSocket(sslopt=_tls(configuration))
+    socket.connect(url, **options)
     return socket
+
+
+def _tls(configuration: Any) -> dict[str, Any]:
+    """TLS as the client's configuration asks for it, in the words of the websocket's."""
+    import certifi
+
+    if not configuration.verify_ssl:
+        options: dict[str, Any] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+    else:
+        options = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": configuration.ssl_ca_cert or certifi.where()}
+        if configuration.assert_hostname is not None:
+            options["check_hostname"] = configuration.assert_hostname
+    given = {
+        "certfile": configuration.cert_file,
+        "keyfile": configuration.key_file,
+        "server_hostname": configuration.tls_server_name,
+    }
+    return options | {name: value for name, value in given.items() if value}
 
 
 def _frames(socket: Any, what: str) -> Iterator[tuple[int, bytes]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,9 +47,10 @@ class ReplayApiServer:
         commands: (pod, namespace, first word) → function from the command to what it prints; raises to fail.
         logs: (pod, namespace, container) → text.
         denied: (verb, resource) that access reviews refuse.
+        certificate: PEM file with key and certificate; it speaks TLS then.
     """
 
-    def __init__(self, lists=None, *, backends=None, commands=None, logs=None, denied=()):
+    def __init__(self, lists=None, *, backends=None, commands=None, logs=None, denied=(), certificate=None):
         self.history = History(lists or {})
         self.backends, self.commands, self.logs = backends or {}, commands or {}, logs or {}
         self.denied = set(denied)
@@ -59,6 +61,12 @@ class ReplayApiServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.replay = self
+        self._scheme = "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._scheme = "https"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._lock = threading.Lock()
 
@@ -81,7 +89,7 @@ class ReplayApiServer:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def configuration(self):
         """The official client's configuration for it."""

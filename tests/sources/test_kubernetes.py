@@ -171,6 +171,54 @@ def test_a_port_forward_that_is_refused(api, cluster, status, error):
         forward_request(cluster, "p1", "a", 15000, "/stats")
 
 
+def test_a_port_forward_whose_handshake_is_not_answered_ends_in_time(api):
+    api.faults = [Fault("/portforward", hang=threading.Event())]
+    slow = Cluster(api.configuration(), name="replay", timeout_s=0.05)
+    with pytest.raises(SourceTimeout, match=r"pods/p1/portforward: no connection in 0\.05 s"):
+        forward_request(slow, "p1", "a", 15000, "/stats")
+
+
+def _certificate(path):
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "replay")])
+    begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin.replace(year=2120))
+    builder = builder.add_extension(x509.SubjectAlternativeName(addresses), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(pem + builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_port_forward_over_tls_trusts_whom_the_configuration_trusts(tmp_path):
+    certificate = _certificate(tmp_path / "server.pem")
+    with ReplayApiServer({"pods": PODS}, certificate=certificate) as api, PageServer({"/stats": b"x"}) as pages:
+        api.backends[("p1", "a", 15000)] = pages.address
+
+        def cluster(**settings):
+            configuration = api.configuration()
+            for name, value in settings.items():
+                setattr(configuration, name, value)
+            return Cluster(configuration, name="replay", timeout_s=20)
+
+        for settings in ({"ssl_ca_cert": str(certificate)}, {"verify_ssl": False}):
+            assert forward_request(cluster(**settings), "p1", "a", 15000, "/stats") == (200, b"x")
+        with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+            forward_request(cluster(), "p1", "a", 15000, "/stats")
+        with pytest.raises(Unreachable, match="not valid for 'other'"):
+            other = cluster(ssl_ca_cert=str(certificate), tls_server_name="other")
+            forward_request(other, "p1", "a", 15000, "/stats")
+
+
 def test_a_command_in_a_pod_prints_or_fails_with_its_words(api, cluster):
     api.commands[("p1", "a", "pilot-agent")] = lambda command: " ".join(command).encode()
     assert run_in_pod(cluster, "p1", "a", "istio-proxy", ["pilot-agent", "request", "GET", "stats"]) == (

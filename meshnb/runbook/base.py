@@ -24,11 +24,18 @@ class Needs:
         kind: their kind.
         path: how their path starts, where the kind alone is too wide (`kubernetes/pods.`).
         name: name of the file without folder and suffix, where they lie in many folders (`syncz`).
+        instead: another kind that will do where there is none of `kind`.
     """
 
     kind: str
     path: str = ""
     name: str = ""
+    instead: str = ""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds the table can be made from."""
+        return (self.kind, self.instead) if self.instead else (self.kind,)
 
     def takes(self, document: Document) -> bool:
         """Whether the table is made from the document, as far as its path says."""
@@ -53,29 +60,37 @@ class MeshBase:
         self._unreadable: dict[str, str] = {}
 
     def documents(self, table: str, *, proxy: str = "") -> list[Document]:
-        """Documents that are there and that a table is made from."""
+        """Documents that are there and that a table is made from, of its first kind alone."""
         needs = self._needs(table)
         return [d for d in self.snapshot.documents(needs.kind, proxy=proxy) if needs.takes(d)]
 
+    def _sources(self, table: str) -> list[Document]:
+        """Documents that are there and that a table is made from, of any kind."""
+        needs = self._needs(table)
+        return [d for kind in needs.kinds for d in self.snapshot.documents(kind) if needs.takes(d)]
+
+    def _failed(self, table: str) -> list[Document]:
+        """Documents that a table would be made from and that could not be captured."""
+        needs = self._needs(table)
+        return [d for kind in needs.kinds for d in self.snapshot.failed(kind) if needs.takes(d)]
+
     def absent(self, table: str) -> str:
         """Why a table cannot be made at all, empty if it can."""
-        documents = self.documents(table)
+        documents = self._sources(table)
         if documents and all(d.path in self._unreadable for d in documents):
             return self._unreadable[documents[0].path]
         if documents:
             return ""
-        needs = self._needs(table)
-        failed = [d for d in self.snapshot.failed(needs.kind) if needs.takes(d)]
-        if failed:
+        if failed := self._failed(table):
             return f"{failed[0].path} was not captured: {failed[0].error}"
-        return f"{self.snapshot.name} holds no {needs.name or needs.path.rstrip('./').rpartition('/')[2] or needs.kind}"
+        needs = self._needs(table)
+        what = needs.name or needs.path.rstrip("./").rpartition("/")[2] or " or ".join(needs.kinds)
+        return f"{self.snapshot.name} holds no {what}"
 
     def gaps(self, table: str) -> list[str]:
         """What a table lacks though it can be made: documents not captured or not readable, one reason each."""
-        needs = self._needs(table)
-        failed = [d for d in self.snapshot.failed(needs.kind) if needs.takes(d)]
-        reasons = [f"{d.path} was not captured: {d.error}" for d in failed]
-        return reasons + [self._unreadable[d.path] for d in self.documents(table) if d.path in self._unreadable]
+        reasons = [f"{d.path} was not captured: {d.error}" for d in self._failed(table)]
+        return reasons + [self._unreadable[d.path] for d in self._sources(table) if d.path in self._unreadable]
 
     def _needs(self, table: str) -> Needs:
         return self.TABLES[table]

@@ -45,7 +45,7 @@ class EnvoyTables(MeshBase):
         "listeners": Needs("config_dump"),
         "routes": Needs("config_dump"),
         "clusters": Needs("config_dump"),
-        "endpoints": Needs("config_dump"),
+        "endpoints": Needs("config_dump", instead="clusters"),
         "live_endpoints": Needs("clusters"),
         "secrets": Needs("config_dump"),
         "ecds": Needs("config_dump"),

@@ -61,6 +61,37 @@ def test_a_proxy_with_only_a_clusters_page_has_endpoints(mesh):
     assert "page-only.shop" in set(mesh.endpoints().proxy)
 
 
+def snapshot_of(folder, *documents):
+    with SnapshotWriter(folder, source="test", cluster="test") as writer:
+        for kind, data in documents:
+            writer.add(f"envoy/odd-0.shop/{kind}.json", kind, data, proxy="odd-0.shop")
+    return meshnb.open(folder)
+
+
+def test_endpoints_of_clusters_pages_alone_are_not_absent(tmp_path):
+    mesh = snapshot_of(tmp_path / "pages", ("clusters", (DATA / "odd-clusters.json").read_bytes()))
+    assert mesh.absent("endpoints") == ""
+    assert len(mesh.table("endpoints")) == 4
+    assert len(mesh.endpoints(proxy="odd-0.shop")) == 4
+    assert mesh.absent("clusters").endswith("holds no config_dump")
+    assert mesh.check("MNB0317")[0].summary == "No /clusters page of a proxy shows its cluster xds-grpc."
+    with pytest.raises(NotFound, match="nobody"):
+        mesh.endpoints(proxy="nobody.shop")
+
+
+def test_endpoints_are_absent_without_dumps_and_pages_or_if_none_can_be_read(tmp_path):
+    none = snapshot_of(tmp_path / "none", ("server_info", b"{}"))
+    assert none.absent("endpoints").endswith("holds no config_dump or clusters")
+    cut = snapshot_of(tmp_path / "cut", ("config_dump", b"{"), ("clusters", b"{"))
+    assert cut.endpoints().empty
+    assert "cut short" in cut.absent("endpoints")
+    page = (DATA / "odd-clusters.json").read_bytes()
+    half = snapshot_of(tmp_path / "half", ("config_dump", b"{"), ("clusters", page))
+    assert len(half.endpoints()) == 4
+    assert half.absent("endpoints") == ""
+    assert any("cut short" in gap for gap in half.gaps("endpoints"))
+
+
 def test_a_cut_dump_is_a_gap_and_not_fatal(mesh):
     assert not mesh.clusters().empty
     assert any("cut short" in gap for gap in mesh.gaps("clusters"))

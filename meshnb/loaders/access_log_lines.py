@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from meshnb.errors import MeshnbError, MissingExtra, NotFound, Unreachable
+from meshnb.errors import MeshnbError, NotFound, Unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -280,7 +280,6 @@ def open_log(path: Path) -> BinaryIO:
     Raises:
         NotFound: it is not there.
         Unreachable: it cannot be read.
-        MissingExtra: zstd, and no reader for it is installed.
     """
     try:
         stream = io.BufferedReader(path.open("rb", buffering=0), BLOCK)
@@ -330,10 +329,8 @@ def _unpack(stream: _Readable, new: Callable[[], _Unpacker], what: str) -> Itera
 
 
 def _zstd() -> _Unpacker:
-    try:
-        import zstandard
-    except ImportError as error:
-        raise MissingExtra("zst", needed_for="reading .zst files") from error
+    import zstandard
+
     unpacker: _Unpacker = zstandard.ZstdDecompressor().decompressobj()
     return unpacker
 

@@ -1,4 +1,4 @@
-"""Does istiod know what Kubernetes has, and is it sized for that?"""
+"""Does istiod know what Kubernetes has, and is it sized and scaled for that?"""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ _COUNTED = {"Service": "services", "VirtualService": "virtual_services"}
 # Istio's performance page: 1,000 services and 2,000 proxies were served by one istiod with 1 vCPU and 1.5 GB.
 _SERVICES, _PROXIES, _CPU, _MEMORY = 1000.0, 2000.0, 1.0, 1.5e9
 _SOURCE = "https://istio.io/latest/docs/ops/deployment/performance-and-scalability/"
+# proxies stay with their istiod for that long (keepaliveMaxServerConnectionAge); a new one has few before
+_STAY_S = 1800.0
+_SHORT_OF = ("cpu_of_limit", "cpu_throttled", "memory_of_limit", "convergence_p99", "queue_p99")
 _SUFFIX = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 
 
@@ -98,6 +101,57 @@ def size(control_plane: pd.DataFrame, istiod_settings: pd.DataFrame) -> Iterator
         fix=(Fix(f"{wanted}      memory: {max(need_memory, 1e9) / 2**20:.0f}Mi\n"),),
         docs=_SOURCE,
         confidence=0.5,
+    )
+
+
+@check(
+    "MNB0358",
+    "Can autoscaling help istiod at its peaks?",
+    requires=["control_plane", "istiod_settings"],
+    severity=Severity.WARNING,
+)
+def autoscaling(control_plane: pd.DataFrame, istiod_settings: pd.DataFrame) -> Iterator[Finding]:
+    """An autoscaler suits load that grows over days or weeks; a peak is over before a new istiod has proxies."""
+    setting = istiod_settings[istiod_settings["setting"] == "autoscaling"]
+    scaled = str(setting["value"].iloc[0]) if len(setting) else ""
+    low, _, high = scaled.partition(" to ")
+    subject = Subject("Setting", "autoscaling")
+    if (scaled and low == high) or scaled == "none":
+        yield passed("MNB0358", "istiod is not autoscaled.", subject=subject)
+        return
+    judged = control_plane[control_plane["measure"].isin(_SHORT_OF)]
+    seen = judged[judged["verdict"] != "unknown"]
+    if not scaled or seen.empty:
+        why = "neither CPU nor memory nor delays were measured" if scaled else "no autoscaler was captured"
+        yield Finding("MNB0358", Status.UNKNOWN, Severity.WARNING, subject, f"Cannot be judged: {why}.")
+        return
+    bad = seen[seen["verdict"].isin(["warning", "critical"])]
+    short = bad[bad["held_s"] < _STAY_S]
+    if short.empty:
+        said = "and it lasted, so new istiods can help" if len(bad) else "and it was at no limit"
+        yield passed("MNB0358", f"istiod is scaled from {scaled}, {said}.", subject=subject)
+        return
+    yield Finding(
+        "MNB0358",
+        Status.FAIL,
+        Severity.WARNING,
+        subject,
+        f"istiod is scaled from {scaled}, and its peaks were too short for that: {', '.join(short['what'])}.",
+        cause="Proxies stay with their istiod for 30 minutes by default: one that starts at a peak serves few of them.",
+        evidence=(
+            Evidence.of(
+                "how long each was above its limit",
+                short[["measure", "peak", "held_s", "statement"]],
+                source="mesh.control_plane()",
+            ),
+        ),
+        fix=(
+            Fix(
+                f"pilot:\n  autoscaleMin: {int(low) + 1}\n",
+                note="Room for the peaks is there before they come; let autoscaling follow growth over weeks.",
+            ),
+        ),
+        confidence=0.7,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 
 import meshnb
 from meshnb.checks.control_plane import settings
-from meshnb.checks.control_plane_size import counts, size
+from meshnb.checks.control_plane_size import autoscaling, counts, size
 from meshnb.loaders.istiod_settings import istiod_settings
 from meshnb.model.finding import Severity, Status
 
@@ -75,6 +76,35 @@ def test_s11_75_s11_78_at_least_two_istiods(objects, found):
     findings = list(settings(istiod_settings(objects)))
     assert [str(finding.status) for finding in findings] == found
     assert all(finding.severity is Severity.WARNING for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "objects", "status", "summary"),
+    [
+        (
+            "saturated",
+            [_deployment(2), _autoscaler(2)],
+            "fail",
+            "peaks were too short for that: .*held back by the CPU",
+        ),
+        ("healthy", [_deployment(2), _autoscaler(2)], "pass", "at no limit"),
+        ("saturated", [_deployment(2), _autoscaler(5)], "pass", "not autoscaled"),
+        ("saturated", [_deployment(2), _autoscaler(2) | {"spec": {}}], "pass", "not autoscaled"),
+        ("saturated", [_deployment(2)], "unknown", "no autoscaler was captured"),
+        ("no-data", [_deployment(2), _autoscaler(2)], "unknown", "neither CPU nor memory"),
+    ],
+)
+def test_s11_75_autoscaling_is_for_growth_not_for_peaks(snapshot, objects, status, summary):
+    signals = meshnb.open(SNAPSHOTS / snapshot).control_plane()
+    (finding,) = autoscaling(signals, istiod_settings(objects))
+    assert finding.status == status and re.search(summary, finding.summary)
+
+
+def test_s11_75_a_load_that_lasts_is_what_autoscaling_is_for():
+    signals = meshnb.open(SNAPSHOTS / "saturated").control_plane()
+    signals["held_s"] = 1800.0
+    (finding,) = autoscaling(signals, istiod_settings([_deployment(2), _autoscaler(2)]))
+    assert finding.status is Status.PASS and "it lasted" in finding.summary
 
 
 def _mesh_with(**counts: int):

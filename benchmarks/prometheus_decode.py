@@ -1,8 +1,9 @@
 """Decode a `query_range` answer to a tidy frame, beside the ways people use today; each in a process of its own.
 
-    python benchmarks/prometheus_decode.py [--mb 50] [--rounds 5]
+    python benchmarks/prometheus_decode.py [--mb 50] [--rounds 5] [--peers PYTHON]
 
-Prints seconds (median), ratio to meshnb, and peak resident memory above that of the imports.
+Prints seconds (median), ratio to meshnb, and peak resident memory above that of the imports. meshnb does not use
+prometheus-pandas: `--peers` names the Python of an environment that has it, with requests, pyarrow and the same pandas.
 """
 
 from __future__ import annotations
@@ -40,6 +41,15 @@ def run(raw):
 """,
 }
 
+# one column per series, named after all its labels, and no time zone: less than a tidy frame
+PEER = {
+    "prometheus-pandas to_pandas": """
+import json
+from prometheus_pandas.query import to_pandas
+def run(raw): return to_pandas(json.loads(raw)["data"])
+""",
+}
+
 RUN = """
 import resource, sys, time
 import numpy, pandas, pyarrow
@@ -49,7 +59,8 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 frame = run(raw)
 seconds = time.perf_counter() - start
-print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, len(frame))
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(seconds, memory, frame["value"].size if "value" in frame else frame.size)
 """
 
 
@@ -81,20 +92,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mb", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peers", metavar="PYTHON", help="Python of an environment with prometheus-pandas")
     arguments = parser.parse_args()
+    ways = {name: (sys.executable, code) for name, code in WAYS.items()}
+    if arguments.peers:
+        ways |= {name: (arguments.peers, code) for name, code in PEER.items()}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "answer.json"
         file.write_text(answer(arguments.mb))
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
-        rows = 0
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        rows = set()
         for _ in range(arguments.rounds):
-            for name, code in WAYS.items():
-                done = subprocess.run(
-                    [sys.executable, "-c", RUN, code, str(file)], check=True, capture_output=True, text=True
-                )
-                seconds, memory, rows = map(float, done.stdout.split())
+            for name, (python, code) in ways.items():
+                done = subprocess.run([python, "-c", RUN, code, str(file)], check=True, capture_output=True, text=True)
+                seconds, memory, samples = map(float, done.stdout.split())
+                rows.add(samples)
                 taken[name].append((seconds, memory / 1024))
-        print(f"{file.stat().st_size / 1e6:.0f} MB, {rows:,.0f} samples, {arguments.rounds} rounds, medians")
+        if len(rows) > 1:
+            sys.exit(f"the ways do not agree on the number of samples: {sorted(rows)}")
+        print(f"{file.stat().st_size / 1e6:.0f} MB, {rows.pop():,.0f} samples, {arguments.rounds} rounds, medians")
         medians = {name: [statistics.median(column) for column in zip(*of, strict=True)] for name, of in taken.items()}
         own = medians["meshnb"]
         for name, (seconds, memory) in medians.items():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from meshnb.errors import UsageError
 
 if TYPE_CHECKING:
+    from meshnb.sources.capture import CaptureOptions
     from meshnb.sources.snapshot import SnapshotWriter
 
 _HELP = """Captures objects, Envoy's and istiod's pages and logs into one snapshot. Read-only; secrets are never listed,
@@ -28,7 +29,8 @@ def register(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
-    add("--out", required=True, metavar="FILE", help="FILE.tar.gz, or a new folder")
+    add("--out", default="", metavar="FILE", help="FILE.tar.gz, or a new folder")
+    add("--dry-run", action="store_true", help="capture nothing: judge the size by a few pods")
     add("--lab", action="store_true", help="the running lab instead of a cluster")
     add("--context", default="", metavar="NAME", help="context of the kubeconfig (default: the current one)")
     add("-n", "--namespace", action="append", default=[], metavar="NS", help="only this namespace; may be repeated")
@@ -49,6 +51,10 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Capture, and say what there is and what is missing."""
+    if arguments.dry_run:
+        return _dry_run(arguments)
+    if not arguments.out:
+        raise UsageError("no --out FILE", hint="give a new file, as s.tar.gz; or --dry-run")
     out = Path(arguments.out)
     snapshot = _lab(out) if arguments.lab else _cluster(out, arguments)
     documents, failed = snapshot.documents(), snapshot.failed()
@@ -80,11 +86,30 @@ def _lab(out: Path) -> Any:
     return Snapshot.open(out)
 
 
-def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
-    from meshnb.sources.capture import CaptureOptions, capture_cluster
+def _dry_run(arguments: argparse.Namespace) -> int:
+    """Say how large the capture would be."""
+    from meshnb.sources.capture_estimate import estimate_capture
     from meshnb.sources.kubernetes import Cluster
 
-    options = CaptureOptions(
+    if arguments.lab:
+        raise UsageError("--dry-run is for a cluster", hint="the lab is small: capture it")
+    cluster = Cluster.connect(arguments.context, timeout_s=arguments.timeout)
+    progress = (lambda _: None) if arguments.quiet else _progress
+    seen = estimate_capture(cluster, _options(arguments), progress=progress)
+    print(f"{seen.proxies} proxies, {seen.istiods} istiods: {seen.documents} documents; {seen.objects} objects")
+    print(f"about {seen.bytes / 1e6:.1f} MB unpacked, {seen.packed / 1e6:.1f} MB packed")
+    print(f"judged by {', '.join(seen.sampled) or 'no pod'}")
+    for reason in seen.unknown:
+        print(f"  not counted: {reason}")
+    if arguments.prometheus:
+        print("  not counted: answers of Prometheus")
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> CaptureOptions:
+    from meshnb.sources.capture import CaptureOptions
+
+    return CaptureOptions(
         namespaces=tuple(arguments.namespace),
         workloads=tuple(arguments.workload),
         istio_namespace=arguments.istio_namespace,
@@ -95,10 +120,16 @@ def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
         pprof=arguments.pprof,
         concurrency=arguments.concurrency,
     )
+
+
+def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
+    from meshnb.sources.capture import capture_cluster
+    from meshnb.sources.kubernetes import Cluster
+
     cluster = Cluster.connect(arguments.context, timeout_s=arguments.timeout)
     also = _prometheus(arguments.prometheus, arguments.since) if arguments.prometheus else None
     progress = (lambda _: None) if arguments.quiet else _progress
-    return capture_cluster(cluster, out, options, progress=progress, also=also)
+    return capture_cluster(cluster, out, _options(arguments), progress=progress, also=also)
 
 
 def _prometheus(url: str, since: str) -> Callable[[SnapshotWriter], object]:

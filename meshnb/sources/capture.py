@@ -88,7 +88,7 @@ def capture_cluster(
         folder, source=cluster.name, cluster=cluster.name, command=f"meshnb capture --out {target.name}"
     )
     partial.versions["kubernetes"] = cluster.version()
-    capture = _Capture(cluster, partial, options, progress)
+    capture = CaptureRun(cluster, partial, options, progress)
     pods = capture.objects()
     capture.pods(capture.plans(pods))
     if also is not None:
@@ -117,7 +117,7 @@ class _Items(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-class _Capture:
+class CaptureRun:
     """One capture under way."""
 
     def __init__(self, cluster: Cluster, partial: PartialSnapshot, options: CaptureOptions, progress: Progress) -> None:
@@ -135,7 +135,7 @@ class _Capture:
             self.progress(f"objects {number} of {len(kinds)}: {kind.plural}")
             document = Document(kind.document, "kubernetes", obtained=f"list {kind.plural}")
             try:
-                body = self._list(kind)
+                body = self.list_all(kind)
             except NotFound as error:
                 # a kind that is not installed has no objects: that is an answer
                 self.partial.note(error.message)
@@ -149,14 +149,17 @@ class _Capture:
         self._mesh_config()
         return pods
 
-    def _list(self, kind: Resource) -> bytes:
-        """One List of all objects of a kind, from as many pages and namespaces as there are."""
-        spaces: Sequence[str] = [""]
+    def spaces(self, kind: Resource) -> Sequence[str]:
+        """Namespaces a kind is listed in; one empty name if it is listed in all at once."""
         if kind.namespaced and self.options.namespaces:
-            spaces = sorted({*self.options.namespaces, self.options.istio_namespace})
+            return sorted({*self.options.namespaces, self.options.istio_namespace})
+        return [""]
+
+    def list_all(self, kind: Resource) -> bytes:
+        """One List of all objects of a kind, from as many pages and namespaces as there are."""
         items: list[bytes] = []
         version, reasons = "", []
-        for space in spaces:
+        for space in self.spaces(kind):
             try:
                 for page in self.cluster.pages(kind, namespace=space):
                     version, raw = _split(page)

@@ -34,6 +34,7 @@ class Answer:
 
 class _Meta(msgspec.Struct):
     token: str = msgspec.field(default="", name="continue")
+    remaining: int | None = msgspec.field(default=None, name="remainingItemCount")
 
 
 class _Page(msgspec.Struct):
@@ -201,6 +202,18 @@ class Cluster:
                 yield from seen
                 return
 
+    def first_page(self, resource: Resource, *, namespace: str = "", limit: int = PAGE) -> tuple[bytes, int | None]:
+        """The first objects of a kind, as a raw List, and how many follow: `None` if the server does not say.
+
+        Raises:
+            NotFound: the cluster does not know the kind.
+            Forbidden: it may not be listed.
+            SourceError: it cannot be listed now.
+        """
+        path = self._served(resource, namespace)
+        body = _checked(self.request(path, {"limit": limit}), path)
+        return body, _meta(body).remaining if _token(body) else 0
+
     def _served(self, resource: Resource, namespace: str) -> str:
         """The path of a kind in the newest version the cluster serves."""
         place = f"/namespaces/{quote(namespace)}" if namespace and resource.namespaced else ""
@@ -297,9 +310,14 @@ def _message(body: bytes) -> str:
 
 
 def _token(body: bytes) -> str:
-    """The continue token of a list or of the Status of an expired one; found without decoding the items."""
+    """The continue token of a list or of the Status of an expired one."""
+    return _meta(body).token
+
+
+def _meta(body: bytes) -> _Meta:
+    """Metadata of a list, found without decoding the items."""
     try:
-        return msgspec.json.decode(body, type=_Page).metadata.token
+        return msgspec.json.decode(body, type=_Page).metadata
     except msgspec.MsgspecError as error:
         raise SourceError(f"the API server answered no list: {error}", hint="is a proxy in between?") from error
 

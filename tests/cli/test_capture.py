@@ -37,6 +37,23 @@ def test_a_capture_says_what_there_is_and_what_is_missing(api, tmp_path, capsys)
     assert Snapshot.open(tmp_path / "s.tar.gz").manifest.command == "meshnb capture --out s.tar.gz"
 
 
+def test_a_dry_run_says_how_large_the_capture_would_be_and_leaves_nothing(api, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    api.faults = [Fault("/nodes?", status=403, message="nodes is forbidden")]
+    assert main(["capture", "--dry-run", "-q", "--since", "all"]) == 0
+    out = capsys.readouterr().out
+    assert "5 proxies, 1 istiods" in out and "MB unpacked" in out and "judged by istiod-1.istio-system, " in out
+    assert "not counted: nodes: /api/v1/nodes: HTTP 403 nodes is forbidden" in out
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_capture_needs_a_file(api, capsys):
+    assert main(["capture"]) == 64
+    assert "no --out FILE" in capsys.readouterr().err
+    assert main(["capture", "--lab", "--dry-run"]) == 64
+
+
 def test_what_exists_is_refused(api, tmp_path, capsys):
     (tmp_path / "s.tar.gz").touch()
     assert main(["capture", "--out", str(tmp_path / "s.tar.gz"), "-q"]) == 64

@@ -76,7 +76,11 @@ class ComponentTables(MeshBase):
 
     @returns(components.ISTIODS)
     def istiods(self) -> pd.DataFrame:
-        """Pods of istiod with their settings."""
+        """Pods of istiod, and what each was started with.
+
+        It answers questions about single pods: is it ready, of which release, which ports are open.
+        `mesh.istiod_settings()` answers what the control plane as a whole is tuned to.
+        """
         return self._pods("istiods", components.ISTIODS, istiods_table)
 
     @returns(components.PROXY_METADATA)

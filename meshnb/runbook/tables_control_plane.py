@@ -194,7 +194,11 @@ class ControlPlaneTables(MeshBase):
 
     @returns(tables.ISTIOD_SETTINGS)
     def istiod_settings(self) -> pd.DataFrame:
-        """Settings of istiod that shape its performance: the value in effect and the default of its release."""
+        """Settings of istiod that shape its performance: the value in effect and the default of its release.
+
+        It reads what all istiods share, from the Deployment, its autoscaler and MeshConfig, and tells it setting by
+        setting. `mesh.istiods()` answers what each pod of istiod was started with.
+        """
         from meshnb.loaders.istiod_settings import istiod_settings
 
         paths = [d.path for d in self.snapshot.documents("kubernetes") if d.path.startswith(_SETTINGS)]

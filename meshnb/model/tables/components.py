@@ -6,7 +6,8 @@ from meshnb.model.frame import Column, Frame
 
 ISTIODS = Frame(
     "istiods",
-    "One row per pod of istiod, with its settings from the pod's spec.",
+    "One row per pod of istiod: what each that runs was started with. Settings in effect in the control plane as a "
+    "whole, with their defaults, are in `istiod_settings`.",
     (
         Column("namespace", "string", "Namespace.", nullable=False),
         Column("istiod", "string", "Pod.", nullable=False),

@@ -256,7 +256,8 @@ RECOMMENDATIONS = Frame(
 
 ISTIOD_SETTINGS = Frame(
     "istiod_settings",
-    "One row per setting of istiod that shapes its performance, with the value in effect.",
+    "One row per setting of istiod that shapes its performance, with the value in effect after Deployment, autoscaler, "
+    "MeshConfig and the defaults of the release. What each pod was started with is in `istiods`.",
     (
         Column(
             "setting",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from meshnb.checks.registry import check, passed
+from meshnb.checks.states import in_use
 from meshnb.checks.sync import proxy_subject
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
 
@@ -78,9 +79,9 @@ def merged(agent_metrics: pd.DataFrame) -> Iterator[Finding]:
 )
 def names(dns_names: pd.DataFrame, clusters: pd.DataFrame) -> Iterator[Finding]:
     """Names of `ndsz` without a cluster in the same proxy."""
-    clean = True
+    clean, used = True, in_use(clusters)
     for proxy, rows in dns_names.dropna(subset=["proxy"]).groupby("proxy"):
-        own = set(clusters.fqdn[clusters.proxy == proxy].dropna())
+        own = set(used.fqdn[used.proxy == proxy].dropna())
         lost = rows[~rows.name.isin(own)]
         if not own or lost.empty:
             continue

@@ -14,6 +14,7 @@ from meshnb.checks.causes_assign import failed_requests
 from meshnb.checks.causes_gap import reporter_gap
 from meshnb.checks.causes_rows import UNKNOWN
 from meshnb.checks.registry import check, passed
+from meshnb.checks.states import in_use
 from meshnb.envoy.details import parse_details
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
@@ -146,7 +147,7 @@ def _virtual_services(routes: pd.DataFrame | None) -> dict[tuple[str, str], set[
     found: dict[tuple[str, str], set[Subject]] = {}
     if routes is None:
         return found
-    for row in routes[routes.virtual_service.notna()].itertuples():
+    for row in in_use(routes[routes.virtual_service.notna()]).itertuples():
         namespace = row.virtual_service_namespace if isinstance(row.virtual_service_namespace, str) else ""
         for domain in row.domains:
             found.setdefault((str(row.proxy), _host(domain)), set()).add(

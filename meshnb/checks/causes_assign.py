@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from meshnb.checks.causes_rows import UNKNOWN, row_causes
+from meshnb.checks.states import in_use
 from meshnb.envoy.names import ClusterName
 from meshnb.model.frame import returns
 from meshnb.model.tables.logs import FAILED_REQUESTS
@@ -286,7 +287,7 @@ def _no_endpoints(table: pd.DataFrame, log: pd.DataFrame, endpoints: pd.DataFram
     """`UH`: endpoints ejected after errors, or no endpoint at all."""
     for cluster in table.upstream_cluster[table.cause == "no_healthy_upstream"].dropna().unique():
         which = (table.cause == "no_healthy_upstream") & (table.upstream_cluster == cluster)
-        known = None if endpoints is None else endpoints[endpoints.cluster == cluster]
+        known = None if endpoints is None else in_use(endpoints[endpoints.cluster == cluster])
         if known is not None and known.empty:
             _set(table, which, "no_healthy_upstream", 0.95, "the proxies hold no endpoint of the cluster")
             continue
@@ -307,7 +308,7 @@ def _no_routes(table: pd.DataFrame, log: pd.DataFrame, routes: pd.DataFrame | No
         return
     served = {_bare(a) for a in log.authority[log.upstream_cluster.notna() & ~log.server].dropna().unique()}
     if routes is not None:
-        served |= {_bare(d) for domains in routes.domains.dropna() for d in domains if d != "*"}
+        served |= {_bare(d) for domains in in_use(routes).domains.dropna() for d in domains if d != "*"}
     for authority in table.authority[missing].dropna().unique():
         which = missing & (table.authority == authority)
         if _bare(authority) in served:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from meshnb.checks.states import in_use
 from meshnb.envoy.names import ClusterName
 from meshnb.model.frame import returns
 from meshnb.model.tables.objects import NAMESPACES, RESILIENCE
@@ -52,7 +53,7 @@ def namespaces_table(
         own = pods[(pods.namespace == name) & (pods.phase == "Running")]
         hosts = set(services.host[services.namespace == name])
         listed = endpoint_slices[endpoint_slices.namespace == name][["service", "address", "port"]]
-        seen = set() if clusters is None else set(clusters.proxy[clusters.fqdn.isin(hosts)])
+        seen = set() if clusters is None else set(in_use(clusters[clusters.fqdn.isin(hosts)]).proxy)
         rows.append(
             {
                 "namespace": name,
@@ -79,7 +80,7 @@ def resilience_table(clusters: pd.DataFrame, routes: pd.DataFrame) -> pd.DataFra
     import pandas as pd
 
     retries: dict[tuple[str, str], list[tuple[str | None, int | None]]] = {}
-    pairs = routes[routes.cluster.notna()].drop_duplicates(
+    pairs = in_use(routes[routes.cluster.notna()]).drop_duplicates(
         ["proxy", "route_config", "virtual_host", "position", "cluster"]
     )
     for route in pairs.itertuples():

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from meshnb.checks.states import in_use
 from meshnb.envoy.names import ClusterName
 from meshnb.model.frame import returns
 from meshnb.model.tables.endpoint_truth import ENDPOINT_TRUTH
@@ -168,7 +169,7 @@ def _envoy(
     for row in own[own.subset.isna()][["proxy", "fqdn", "port"]].drop_duplicates().itertuples(index=False):
         viewers.setdefault((row.fqdn, int(row.port)), set()).add(row.proxy)
         viewers.setdefault((row.fqdn, None), set()).add(row.proxy)
-    joined = endpoints.merge(own[["proxy", "cluster", "fqdn"]].drop_duplicates(), on=["proxy", "cluster"])
+    joined = in_use(endpoints).merge(own[["proxy", "cluster", "fqdn"]].drop_duplicates(), on=["proxy", "cluster"])
     failed = joined.outlier_failed.fillna(False) | joined.active_health_failed.fillna(False)
     alive = joined.health_status.isin(["HEALTHY", "UNKNOWN", "DEGRADED"]) & ~failed
     held: dict[tuple[str, str, int], dict[str, dict[str, Any]]] = {}

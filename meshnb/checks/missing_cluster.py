@@ -2,6 +2,9 @@
 
 Envoy checks the clusters of a route only when a request takes it, so such a configuration is accepted and in sync.
 Nearly always a VirtualService names a subset no DestinationRule defines, or a host or port no Service has.
+
+Only routes in use are looked at. A cluster that is warming for the first time, or that Envoy refused, is answered the
+same way, but the VirtualService is right: such a cluster is a finding of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from meshnb.checks.registry import check, passed
 from meshnb.checks.requests import has_flag, matching
+from meshnb.checks.states import in_use
 from meshnb.checks.subsets import define_subsets
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
@@ -38,8 +42,9 @@ def missing_cluster(
     pods: pd.DataFrame | None,
     destination_rules: pd.DataFrame | None,
 ) -> list[Finding]:
-    """Routes whose cluster is missing, one finding per VirtualService and host."""
-    leading = routes[routes.cluster.notna()]
+    """Routes whose cluster is missing, one finding per VirtualService and host; one per cluster that is not in use."""
+    leading = in_use(routes)
+    leading = leading[leading.cluster.notna()]
     if leading.empty:
         return [_nothing_to_look_at()]
     missing = missing_routes(leading, clusters)
@@ -51,7 +56,14 @@ def missing_cluster(
     names = missing.cluster.map(ClusterName.parse)
     missing = missing.assign(host=[n.fqdn or str(n) for n in names], port=[n.port for n in names])
     missing = missing.assign(subset=[n.subset for n in names])
+    missing, unready = _unready(missing, clusters)
     found = []
+    for (cluster, state), group in unready.groupby(["cluster", "state"], sort=True):
+        name = ClusterName.parse(str(cluster))
+        case = _Case("", "", name.fqdn or str(name), name.port or 0, group)
+        rows = clusters[clusters.proxy.isin(case.proxies) & (clusters.cluster == cluster) & (clusters.state == state)]
+        found.append(_not_in_use(case, str(cluster), str(state), rows, access_log))
+    clusters = in_use(clusters)
     keys = ["virtual_service_namespace", "virtual_service", "host", "port"]
     for (namespace, virtual_service, host, port), group in missing.groupby(keys, dropna=False, sort=True):
         case = _Case(_text(namespace), _text(virtual_service), str(host), int(port or 0), group)
@@ -60,7 +72,7 @@ def missing_cluster(
 
 
 def missing_routes(routes: pd.DataFrame, clusters: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `routes` whose cluster their own proxy does not have.
+    """The rows of `routes` whose cluster their own proxy does not have in use.
 
     Args:
         routes: table `routes`.
@@ -71,13 +83,22 @@ def missing_routes(routes: pd.DataFrame, clusters: pd.DataFrame) -> pd.DataFrame
     """
     import pandas as pd
 
-    known = set(zip(clusters.proxy, clusters.cluster, strict=True))
+    used = in_use(clusters)
+    known = set(zip(used.proxy, used.cluster, strict=True))
     proxies = set(clusters.proxy)
     rows = [
         isinstance(cluster, str) and proxy in proxies and (proxy, cluster) not in known
         for proxy, cluster in zip(routes.proxy, routes.cluster, strict=True)
     ]
     return routes[pd.Series(rows, index=routes.index, dtype=bool)]
+
+
+def _unready(missing: pd.DataFrame, clusters: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows whose cluster the proxy does not know at all; and, with its state, those it has but does not use."""
+    states = dict(zip(zip(clusters.proxy, clusters.cluster, strict=True), clusters.state, strict=True))
+    state = [states.get(key) for key in zip(missing.proxy, missing.cluster, strict=True)]
+    marked = missing.assign(state=state)
+    return missing[marked.state.isna()], marked[marked.state.notna()]
 
 
 @dataclass(frozen=True)
@@ -149,13 +170,59 @@ def _finding(
     )
 
 
+def _not_in_use(case: _Case, cluster: str, state: str, rows: pd.DataFrame, access_log: pd.DataFrame | None) -> Finding:
+    """A cluster that warms or was refused: Envoy answers as if it were not there."""
+    failed, total, refused = _refused(case, access_log)
+    evidence = [
+        Evidence.of("the routes that lead to it", case.routes[_ROUTE_COLUMNS], source="mesh.routes()"),
+        Evidence.of(
+            "the cluster", rows[["proxy", "cluster", "state", "error_state", "last_updated"]], source="mesh.clusters()"
+        ),
+    ]
+    if total:
+        evidence.append(
+            Evidence.of(
+                f"{failed} of {total} requests answered 503 NC", refused[_LOG_COLUMNS], source="mesh.access_log()"
+            )
+        )
+    if state == "warming":
+        what = "is still warming"
+        cause = (
+            "Envoy uses a new cluster when it is ready: one of type EDS waits for its endpoints, one with TLS for its "
+            "certificate. Until then it answers 503 NC (cluster_not_found) to each request that is routed there."
+        )
+        note = "A cluster gets its endpoints by EDS: see whether EDS is SYNCED for these proxies."
+    else:
+        what = "was refused by Envoy"
+        errors = "; ".join(sorted(rows.error_state.dropna().unique()))
+        cause = f"Envoy refused the cluster ({errors or 'no reason given'}) and has no older version of it."
+        note = "CDS is in ERROR for these proxies until the object the message speaks of is corrected."
+    return Finding(
+        CODE,
+        Status.FAIL,
+        Severity.ERROR,
+        Subject("Cluster", cluster),
+        f"Routes of {_some(case.proxies)} lead to cluster {cluster}, which {what}{_failed(failed, total)}.",
+        cause=cause,
+        evidence=tuple(evidence),
+        fix=(Fix("istioctl proxy-status", kind="command", note=note),),
+        verify=_verify(case),
+        share=failed / total if total else None,
+    )
+
+
+def _some(proxies: list[str]) -> str:
+    return ", ".join(proxies[:3]) + (f" and {len(proxies) - 3} more" if len(proxies) > 3 else "")
+
+
+def _failed(failed: int, total: int) -> str:
+    return f"; {failed} of {total} requests ({failed / total:.0%}) failed with 503 NC" if total else ""
+
+
 def _summary(case: _Case, failed: int, total: int) -> str:
     what = f"subset{'s' if len(case.subsets) > 1 else ''} {', '.join(case.subsets)} of " if case.subsets else ""
-    where = ", ".join(case.proxies[:3]) + (f" and {len(case.proxies) - 3} more" if len(case.proxies) > 3 else "")
-    text = f"Routes to {what}{case.host} port {case.port}, which {where} has no cluster for"
-    if total:
-        return f"{text}; {failed} of {total} requests ({failed / total:.0%}) failed with 503 NC."
-    return f"{text}."
+    where = _some(case.proxies)
+    return f"Routes to {what}{case.host} port {case.port}, which {where} has no cluster for{_failed(failed, total)}."
 
 
 def _cause(case: _Case, present: pd.DataFrame, destination_rules: pd.DataFrame | None) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from meshnb.checks.registry import check, passed
 from meshnb.checks.requests import has_flag, inbound, success_rate
+from meshnb.checks.states import in_use
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
 
@@ -221,6 +222,7 @@ def _timeout(case: _Case, routes: pd.DataFrame | None) -> tuple[float | None, tu
     """The timeout of the routes that lead to the clusters concerned, and the VirtualService that sets it."""
     if routes is None:
         return None, None
+    routes = in_use(routes)
     leading = routes[
         routes.cluster.isin(set(case.late.upstream_cluster))
         & routes.proxy.isin(set(case.late.proxy))

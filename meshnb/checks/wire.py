@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.registry import check, passed
+from meshnb.checks.states import in_use
 from meshnb.envoy.debug_story import story
 from meshnb.model.finding import Evidence, Finding, Severity, Status, Subject
 
@@ -72,7 +73,9 @@ def _network(retransmissions: int) -> str:
 
 def _timeout(waited: float, routes: pd.DataFrame | None) -> float | None:
     """The configured timeout a wait meets within three percent, else a round number."""
-    known: list[float] = [] if routes is None else [float(t) for t in routes.timeout_ms.dropna().unique() if t > 0]
+    known: list[float] = (
+        [] if routes is None else [float(t) for t in in_use(routes).timeout_ms.dropna().unique() if t > 0]
+    )
     near = [t for t in (*known, *map(float, _ROUND)) if abs(t - waited) <= max(5.0, 0.03 * t)]
     return near[0] if near else None
 

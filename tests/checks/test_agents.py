@@ -38,7 +38,7 @@ def test_sd_16_names_without_a_cluster():
     names = read_ndsz(
         '{"table": {"a.n.svc.cluster.local": {"ips": ["1.1.1.1"]}, "b.n": {"ips": ["2.2.2.2"]}}}', proxy="p.n"
     )
-    clusters = pd.DataFrame({"proxy": ["p.n"], "fqdn": ["a.n.svc.cluster.local"]})
+    clusters = pd.DataFrame({"proxy": "p.n", "fqdn": ["a.n.svc.cluster.local", "b.n"], "state": ["active", "rejected"]})
     (finding,) = run("MNB0408", dns_names=names, clusters=clusters)
     assert "1 names" in finding.summary
     (finding,) = run("MNB0408", dns_names=names[names.name != "b.n"], clusters=clusters)

@@ -18,6 +18,9 @@ from meshnb.checks.causes_baseline import baselines, duration_clusters
 from meshnb.checks.causes_gap import reporter_gap
 from meshnb.checks.causes_rows import row_cause
 from meshnb.model.finding import Status
+from meshnb.model.tables.envoy import ENDPOINTS
+
+from .tables import route, routes
 
 DATA = Path(__file__).parents[1] / "data/logs"
 SCENARIOS = json.loads((DATA / "by-scenario.json").read_text())
@@ -165,8 +168,16 @@ def test_ejection_against_missing_endpoints():
     error = error.assign(start_time=error.start_time - pd.Timedelta("1s"), line=error.line + 500)
     both = pd.concat([log, error], ignore_index=True)
     assert failed_requests(both).cause.value_counts().to_dict() == {"outlier_ejection": 3, "application_error": 1}
-    nothing = pd.DataFrame({"cluster": pd.array([], "string[pyarrow]")})
-    assert set(failed_requests(both, endpoints=nothing).cause) == {"no_healthy_upstream", "application_error"}
+    assert set(failed_requests(both, endpoints=ENDPOINTS.empty()).cause) == {"no_healthy_upstream", "application_error"}
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"), [("active", "no_route"), ("warming", "unknown_host"), ("rejected", "unknown_host")]
+)
+def test_a_host_is_known_only_by_routes_in_use(state, cause):
+    log = edited(scenario("4-NR"), authority="odd.example")
+    known = routes(route(None, domains=["odd.example"], state=state))
+    assert set(failed_requests(log, routes=known).cause) == {cause}
 
 
 def test_an_unknown_flag_is_unknown_with_what_is_missing():

@@ -113,3 +113,43 @@ def test_a_proxy_whose_clusters_are_not_known_is_not_accused():
 def test_each_optional_table_may_be_absent(table):
     (finding,) = look(routes(route(V1)), clusters(cluster()), **{table: None})
     assert finding.status is Status.FAIL
+
+
+@pytest.mark.parametrize("state", ["warming", "rejected", "draining"])
+def test_a_route_that_is_not_in_use_accuses_nobody(state):
+    (finding,) = look(routes(route(V1, state="active"), route(V2, state=state)), clusters(cluster("version-v1")))
+    assert finding.status is Status.PASS
+    assert "All 1 route destinations" in finding.summary
+
+
+def test_a_cluster_that_still_warms_is_missing_but_not_the_fault_of_the_virtual_service():
+    """Envoy's workers do not know a cluster before it is warm: NC, cluster_not_found."""
+    warming = cluster("version-v1") | {"state": "warming"}
+    (finding,) = look(
+        routes(route(V1)), clusters(cluster(), warming), access_log=log(request(503, "NC", upstream_cluster=None))
+    )
+    assert finding.status is Status.FAIL
+    assert str(finding.subject) == f"Cluster {V1}"
+    assert "still warming; 1 of 1 requests (100%) failed with 503 NC." in finding.summary
+    assert "waits for its endpoints" in finding.cause
+    assert finding.share == 1.0
+    assert [row["state"] for row in finding.evidence[1].rows] == ["warming"]
+
+
+def test_a_cluster_that_warms_again_is_there_in_its_old_version():
+    warming = cluster("version-v1") | {"state": "warming"}
+    (finding,) = look(routes(route(V1)), clusters(cluster("version-v1") | {"state": "active"}, warming))
+    assert finding.status is Status.PASS
+
+
+def test_a_cluster_envoy_refused_is_told_with_its_words():
+    refused = cluster("version-v1") | {"state": "rejected", "error_state": "Unknown TLS file"}
+    unready, missing = look(routes(route(V1), route(V2)), clusters(cluster(), refused))
+    assert (str(unready.subject), str(missing.subject)) == (
+        f"Cluster {V1}",
+        "VirtualService istioinaction/catalog-v1-v2",
+    )
+    assert "Unknown TLS file" in unready.cause
+    assert "version-v1" not in missing.summary
+    # what is evidence of clusters the proxy has is of those in use
+    assert "version-v1" not in str(missing.evidence[1].rows)

@@ -90,6 +90,9 @@ def test_the_timeout_is_the_one_the_durations_meet():
     two = routes(route(V2, timeout_ms=15000.0), route(V2, timeout_ms=500.0))
     (finding,) = look(one_slow_replica(), routes=two)
     assert "timeout of 500 ms" in finding.summary
+    one = routes(route(V2, timeout_ms=15000.0), route(V2, timeout_ms=500.0, state="rejected"))
+    (finding,) = look(one_slow_replica(), routes=one)
+    assert "timeout of 500 ms" not in finding.summary
 
 
 def test_routes_and_pods_may_be_absent():

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import meshnb
 from meshnb.checks.wire import timed_out_stories, unanswered_connections
 from meshnb.model.finding import Status
 from meshnb.model.tables.logs import DEBUG_LOG, TCP_STREAMS
+
+from .tables import route, routes
 
 DATA = Path(__file__).parents[1] / "data/logs"
 
@@ -21,6 +25,13 @@ def test_the_silence_is_the_timeout():
     assert "the timeout of 500 ms" in app.summary
     assert "were refused" in app.summary
     assert app.evidence[0].rows[-1]["reset_by"] == "client"
+
+
+@pytest.mark.parametrize(("state", "timeout"), [("active", 502), ("rejected", 500)])
+def test_only_timeouts_of_routes_in_use_are_recognised(state, timeout):
+    known = routes(route("outbound|80||a.b", timeout_ms=502.0, state=state))
+    found = unanswered_connections(tcp_streams=meshnb.read_pcap(DATA / "slow.pcap"), routes=known)
+    assert any(f"the timeout of {timeout} ms" in finding.summary for finding in found)
 
 
 def test_connections_that_were_answered_pass():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import meshnb
-from meshnb.checks.coverage import injection
+from meshnb.checks.coverage import injection, namespaces_table, resilience_table
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,17 @@ def test_s11_59_namespaces_with_what_would_leave_every_proxy(demo):
 )
 def test_what_labels_ask_for(labels, expected):
     assert injection(labels) == expected
+
+
+def test_only_routes_and_clusters_in_use_count(demo):
+    clusters, routes = demo.clusters(), demo.routes()
+    warm = resilience_table(clusters, routes)
+    assert warm.routes.sum() > 0
+    cold = resilience_table(clusters, routes.assign(state="warming"))
+    assert cold.routes.sum() == 0
+    tables = {"pods": demo.pods(), "services": demo.services(), "endpoint_slices": demo.endpoint_slices()}
+    namespaces = namespaces_table(demo.objects("Namespace"), **tables, clusters=clusters.assign(state="rejected"))
+    assert set(namespaces.proxies_with_them) == {0}
 
 
 def test_s11_02_which_hosts_have_retries_and_outlier_detection(demo):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
+import meshnb
 from meshnb.checks.missing_cluster import missing_cluster
 from meshnb.model.finding import Finding, Status
 
 from .tables import GATEWAY, HOST, cluster, clusters, log, pods, request, route, routes, rules, services
 
+DATA = Path(__file__).parents[1] / "data" / "envoy"
 V1, V2 = (f"outbound|80|version-{v}|{HOST}" for v in ("v1", "v2"))
 PODS = ("catalog-v1", "catalog-v2-a", "catalog-v2-b")
 
@@ -134,6 +137,14 @@ def test_a_cluster_that_still_warms_is_missing_but_not_the_fault_of_the_virtual_
     assert "waits for its endpoints" in finding.cause
     assert finding.share == 1.0
     assert [row["state"] for row in finding.evidence[1].rows] == ["warming"]
+
+
+def test_a_warming_cluster_as_envoy_shows_it():
+    """Recorded while Envoy answered 503 NC, cluster_not_found, to a request on the way to that cluster."""
+    dump = meshnb.read_config_dump(DATA / "warming-config_dump.json", proxy="a.shop")
+    assert dict(dump.clusters()[["cluster", "state"]].values) == {"warm": "warming", "xds": "active"}
+    (finding,) = look(dump.routes(), dump.clusters())
+    assert (finding.status, str(finding.subject)) == (Status.FAIL, "Cluster warm")
 
 
 def test_a_cluster_that_warms_again_is_there_in_its_old_version():

@@ -14,6 +14,7 @@ from realprom import RealPrometheus
 
 import meshnb
 from meshnb.errors import UsageError
+from meshnb.runbook.performance import push_runs
 from meshnb.runbook.prometheus import Prometheus
 from meshnb.runbook.tuning_panel import tuning_panel
 from meshnb.tuning import Settings, load_yaml, noted_runs, simulate
@@ -48,9 +49,17 @@ def test_s11_40_s11_42_a_run_measured_by_prometheus():
 
     with RealPrometheus(series(SCENARIOS["healthy"])) as server:
         run = Prometheus(server.url).push_run("before", END - timedelta(minutes=5), END).iloc[0]
+        early = f"{END - timedelta(minutes=10):%Y-%m-%dT%H:%M:%S}/{END - timedelta(minutes=5):%Y-%m-%dT%H:%M:%S}"
+        late = f"{END - timedelta(minutes=5):%Y-%m-%dT%H:%M:%S}/{END:%Y-%m-%dT%H:%M:%S}"
+        both = push_runs(server.url, before=early, after=late, third="")
+        with pytest.raises(UsageError, match="no run to measure"):
+            push_runs(server.url, before="")
     assert 5_500 < run["pushes"] < 7_500  # 0.2 batches a second for 100 proxies, faster in between
     assert run["p99_s"] == pytest.approx(0.42, abs=0.01)
     assert (run["services"], run["virtual_services"]) == (42, 17)
+    assert both["name"].tolist() == ["before", "after"]
+    assert both["pushes"].tolist()[1] == run["pushes"]
+    assert both["end"][0] == both["start"][1]
 
 
 def test_what_if_is_calibrated_with_what_was_measured():

@@ -29,7 +29,7 @@ DATA = Path(__file__).parents[1] / "tests" / "data" / "envoy"
 DUMPS = [json.loads(path.read_bytes()) for path in sorted(DATA.glob("*config_dump.json"))]
 PAGES = [json.loads(path.read_bytes()) for path in sorted(DATA.glob("*clusters.json"))]
 TEXT = (DATA / "odd-clusters.txt").read_bytes()
-NAMES = ("listeners", "routes", "clusters", "endpoints", "secrets", "ecds", "bootstrap", "sizes")
+NAMES = ("listeners", "routes", "clusters", "endpoints", "secrets", "ecds", "authz", "bootstrap", "sizes")
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 2**31, 2**64, 10**40, 1e308, -0.5, "", "x", "1s", "-1s", "1e400s", "\ud800", "\x00", "1" * 5000,
     [], {}, [[]], [None], {"": ""}, {"@type": "type.googleapis.com/u.E"}, "2026-13-45T00:00:00Z",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 
 import pytest
 from camel import camel_case
 
 import meshnb
-from meshnb.errors import FormatError
+from meshnb.errors import FormatError, MeshnbError
 from meshnb.loaders.istioctl import Options, istioctl_text
 from meshnb.model.tables.authz import AUTHZ
 from meshnb.sources.snapshot import SnapshotWriter
@@ -105,6 +107,28 @@ def test_a_filter_that_is_none_is_named():
     with pytest.raises(FormatError, match="listener bad") as caught:
         authz(dump(listener("good", chain(ALLOW)), listener("bad", chain(rbac(rules={"policies": 7})))))
     assert "byte" in str(caught.value)
+
+
+def places(value, path=()):
+    """Where every value of a document stands."""
+    for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+        yield (*path, key)
+        if isinstance(child, (dict, list)):
+            yield from places(child, (*path, key))
+
+
+@pytest.mark.parametrize("junk", [None, 7, "x", [], [None], {"a": 1}, 1e400], ids=str)
+def test_whatever_stands_in_a_filter_only_our_errors_come_out(junk):
+    whole = dump(INBOUND)
+    for path in places(whole["configs"][0], ("configs", 0)):
+        other = copy.deepcopy(whole)
+        target = other
+        for step in path[:-1]:
+            target = target[step]
+        target[path[-1]] = junk
+        for read in (authz, lambda document: istioctl_text("authz", document, Options({}))):
+            with contextlib.suppress(MeshnbError):
+                read(other)
 
 
 def test_istioctl_counts_rules_by_name_and_leaves_the_default_chain_out():

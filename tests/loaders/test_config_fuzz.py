@@ -16,7 +16,7 @@ from meshnb.errors import MeshnbError
 from meshnb.loaders.istioctl import TABLES, Options, istioctl_text
 
 DATA = Path(__file__).parents[1] / "data" / "envoy"
-NAMES = ("listeners", "routes", "clusters", "endpoints", "secrets", "ecds", "bootstrap", "sizes")
+NAMES = ("listeners", "routes", "clusters", "endpoints", "secrets", "ecds", "authz", "bootstrap", "sizes")
 DUMPS = [json.loads(path.read_bytes()) for path in sorted(DATA.glob("*config_dump.json"))]
 PAGES = [json.loads(path.read_bytes()) for path in sorted(DATA.glob("*clusters.json"))]
 TEXT = (DATA / "odd-clusters.txt").read_bytes()

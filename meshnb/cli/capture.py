@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from meshnb.errors import UsageError
 
 if TYPE_CHECKING:
     from meshnb.sources.capture import CaptureOptions
-    from meshnb.sources.snapshot import SnapshotWriter
 
 _HELP = """Captures objects, Envoy's and istiod's pages and logs into one snapshot. Read-only; secrets are never listed,
 and keys, tokens and passwords in other documents are struck out before they are written.
@@ -123,23 +121,14 @@ def _options(arguments: argparse.Namespace) -> CaptureOptions:
 
 
 def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
+    from meshnb.runbook.live import prometheus_recorder
     from meshnb.sources.capture import capture_cluster
     from meshnb.sources.kubernetes import Cluster
 
     cluster = Cluster.connect(arguments.context, timeout_s=arguments.timeout)
-    also = _prometheus(arguments.prometheus, arguments.since) if arguments.prometheus else None
+    also = prometheus_recorder(arguments.prometheus, arguments.since) if arguments.prometheus else None
     progress = (lambda _: None) if arguments.quiet else _progress
     return capture_cluster(cluster, out, _options(arguments), progress=progress, also=also)
-
-
-def _prometheus(url: str, since: str) -> Callable[[SnapshotWriter], object]:
-    from meshnb.model.window import Window
-    from meshnb.runbook.prometheus import record_from
-
-    def record(writer: SnapshotWriter) -> None:
-        record_from(writer, url, Window.parse("1h" if since in ("all", "none") else since))
-
-    return record
 
 
 def _since(text: str) -> int | None:

@@ -109,6 +109,11 @@ def test_prometheus_is_asked_too_and_may_be_gone(api, tmp_path, capsys):
     with PageServer({"*": empty}) as prometheus:
         url = "http://{}:{}".format(*prometheus.address)
         assert main([*command, "--prometheus", url, "--out", str(tmp_path / "with.tar.gz")]) == 0
+        mesh = connect(
+            None, namespaces=["istioinaction"], workloads=["app=catalog"], since="10m", prometheus=url,
+            progress=lambda _: None,
+        )  # fmt: skip
+    assert mesh.snapshot.documents("prometheus")
     assert Snapshot.open(tmp_path / "with.tar.gz").documents("prometheus")
     assert main([*command, "--prometheus", "http://127.0.0.1:1", "--out", str(tmp_path / "gone.tar.gz")]) == 0
     snapshot = Snapshot.open(tmp_path / "gone.tar.gz")

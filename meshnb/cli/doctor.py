@@ -1,6 +1,6 @@
 """`meshnb doctor`: what is installed, what works, and what to do about the rest.
 
-Asks no network unless `--cluster` is given.
+Asks no network unless `--cluster` or `--prometheus` is given.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import MeshnbError, MissingExtra
+
+if TYPE_CHECKING:
+    from meshnb.sources.kubernetes import Cluster
 
 CORE = ("duckdb", "msgspec", "pandas", "plotly", "pyarrow", "pyyaml")
 NOTEBOOK = ("ipykernel", "ipywidgets", "jupyterlab", "nbconvert", "papermill")
@@ -42,12 +45,16 @@ def register(commands: Any) -> None:
     """Add the command."""
     text = "what is installed, what works, and what to do about the rest"
     parser = commands.add_parser(
-        "doctor", help=text, description=f"Show {text}. Asks no network unless --cluster is given."
+        "doctor",
+        help=text,
+        description=f"Show {text}. Asks no network unless --cluster or --prometheus is given.",
     )
     parser.add_argument(
         "--cluster", nargs="?", const="", default=None, metavar="CONTEXT", help="ask a cluster what a capture may read"
     )
     parser.add_argument("-n", "--namespace", action="append", default=[], metavar="NS", help="ask for this namespace")
+    parser.add_argument("--istio-namespace", default="istio-system", metavar="NS", help="namespace of istiod")
+    parser.add_argument("--prometheus", default="", metavar="URL", help="ask this Prometheus for metrics of the mesh")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form (default text)")
     parser.set_defaults(run=run)
 
@@ -56,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Look at every part; 69 if one is broken, 0 if all work or are merely absent."""
     lines = [_look(name, check) for name, check in CHECKS.items()]
     if arguments.cluster is not None:
-        lines += _cluster(arguments.cluster, arguments.namespace)
+        lines += _cluster(arguments.cluster, arguments.namespace, arguments.istio_namespace)
+    if arguments.prometheus:
+        lines.append(_look("metrics", lambda: _metrics(arguments.prometheus)))
     if arguments.output == "json":
         print(json.dumps([asdict(line) for line in lines], indent=1, ensure_ascii=False))
     else:
@@ -140,7 +149,7 @@ def _kubeconfig() -> Line:
     return Line("kubeconfig", "ok", f"{cluster.name}; whether it answers and what you may read: meshnb capture")
 
 
-def _cluster(context: str, namespaces: list[str]) -> list[Line]:
+def _cluster(context: str, namespaces: list[str], istio_namespace: str) -> list[Line]:
     """The cluster, and every verb a capture needs; what is refused is absent, not broken: a capture does without."""
     from meshnb.sources.access import review
     from meshnb.sources.kubernetes import Cluster
@@ -151,12 +160,40 @@ def _cluster(context: str, namespaces: list[str]) -> list[Line]:
     first = _look("cluster", reach)
     if first.state != "ok":
         return [first]
-    lines = [first]
+    lines = [first, _look("istiod", lambda: _istiod(Cluster.connect(context), istio_namespace))]
     for access in review(Cluster.connect(context), namespaces=namespaces):
         refused = f"refused: {access.refused}" if access.refused else "allowed"
         state = "absent" if access.refused else "ok"
         lines.append(Line(access.what, state, refused, access.without if access.refused else ""))
     return lines
+
+
+def _istiod(cluster: Cluster, namespace: str) -> Line:
+    """Pods of istiod, whether they are ready, and of which release."""
+    from meshnb.loaders.objects import decode_objects
+    from meshnb.loaders.pod_settings import istiods_table
+    from meshnb.model.resources import find
+
+    pods = [pod for page in cluster.pages(find("pods"), namespace=namespace) for pod in decode_objects(page)]
+    found = istiods_table(pods)
+    if found.empty:
+        return Line("istiod", "absent", f"no pod of istiod in {namespace}", "say where it runs with --istio-namespace")
+    releases = ", ".join(sorted(set(found["version"].dropna()))) or "of an unknown release"
+    said = f"{int(found['ready'].sum())} of {len(found)} pods ready, Istio {releases}"
+    if not found["ready"].all():
+        return Line("istiod", "broken", said, f"kubectl -n {namespace} describe pod -l app=istiod")
+    return Line("istiod", "ok", said)
+
+
+def _metrics(url: str) -> Line:
+    """Whether a Prometheus answers, of which version, and whether it has metrics of istiod."""
+    from meshnb.sources.prometheus import PrometheusApi
+
+    api = PrometheusApi(url, timeout=10.0, retries=0)
+    number = json.loads(api.ask("status/buildinfo")).get("data", {}).get("version", "of an unknown version")
+    if not json.loads(api.query("count(pilot_xds)")).get("data", {}).get("result"):
+        return Line("metrics", "absent", f"Prometheus {number} answers, without pilot_xds", "does it scrape istiod?")
+    return Line("metrics", "ok", f"Prometheus {number} answers and scrapes istiod")
 
 
 def _envoy() -> Line:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import json
+
 import pytest
 from replay.apiserver import Fault, ReplayApiServer
+from replay.pages import PageServer
+from replay.recorded import ISTIOD
 
 from meshnb.cli import main
 from meshnb.sources.access import review
@@ -44,3 +49,42 @@ def test_the_doctor_ends_each_line_with_what_to_do(api, capsys):
     assert any("answers, Kubernetes v1.29.2" in line for line in lines)
     (refused,) = [line for line in lines if "list nodes" in line]
     assert refused.startswith("absent") and refused.endswith("grant it with docs/rbac.yaml")
+
+
+def _doctor(capsys, *arguments):
+    code = main(["doctor", "-o", "json", *arguments])
+    return code, {line["name"]: line for line in json.loads(capsys.readouterr().out)}
+
+
+@pytest.fixture(autouse=True)
+def no_kernel(monkeypatch):
+    monkeypatch.setattr("meshnb.report.run.try_kernel", lambda: "")
+
+
+def test_the_doctor_finds_istiod_its_state_and_release(api, capsys):
+    _, lines = _doctor(capsys, "--cluster")
+    assert lines["istiod"]["said"] == "no pod of istiod in istio-system"
+    assert lines["istiod"]["todo"] == "say where it runs with --istio-namespace"
+    api.history.add("pods", ISTIOD)
+    _, lines = _doctor(capsys, "--cluster")
+    assert (lines["istiod"]["state"], lines["istiod"]["said"]) == ("ok", "1 of 1 pods ready, Istio 1.17.8")
+    waiting = copy.deepcopy(ISTIOD)
+    waiting["status"]["conditions"][0]["status"] = "False"
+    api.history.modify("pods", waiting)
+    code, lines = _doctor(capsys, "--cluster")
+    assert code == 69 and lines["istiod"]["state"] == "broken" and lines["istiod"]["todo"].startswith("kubectl -n")
+
+
+def test_the_doctor_asks_prometheus_whether_it_scrapes_istiod(api, capsys):
+    def answer(result):
+        return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
+
+    build = b'{"status": "success", "data": {"version": "2.53.1"}}'
+    with PageServer({"/api/v1/status/buildinfo": build, "*": answer([{"metric": {}, "value": [1, "2"]}])}) as pages:
+        _, lines = _doctor(capsys, "--prometheus", "http://{}:{}".format(*pages.address))
+        assert lines["metrics"]["said"] == "Prometheus 2.53.1 answers and scrapes istiod"
+        pages.pages["*"] = answer([])
+        _, lines = _doctor(capsys, "--prometheus", "http://{}:{}".format(*pages.address))
+        assert (lines["metrics"]["state"], lines["metrics"]["todo"]) == ("absent", "does it scrape istiod?")
+    code, lines = _doctor(capsys, "--prometheus", "http://127.0.0.1:1")
+    assert code == 69 and lines["metrics"]["state"] == "broken" and lines["metrics"]["todo"]

@@ -36,6 +36,7 @@ def register(commands: Any) -> None:
         help="only proxies of this pod, Deployment or label (app=catalog); may be repeated")  # fmt: skip
     add("--istio-namespace", default="istio-system", metavar="NS", help="namespace of istiod (istio-system)")
     add("--since", default="1h", metavar="TIME", help="logs of the last TIME, as 30m; all, or none (1h)")
+    add("--tail", type=int, metavar="N", help="only the last N lines of each log (all)")
     add("--previous", action="store_true", help="also logs of containers before their last restart")
     add("--ports", action="store_true", help="also what pods listen on; needs exec")
     add("--expected", action="store_true", help="also what istiod would send each proxy; costs istiod work")
@@ -112,6 +113,7 @@ def _options(arguments: argparse.Namespace) -> CaptureOptions:
         workloads=tuple(arguments.workload),
         istio_namespace=arguments.istio_namespace,
         since_s=_since(arguments.since),
+        tail=arguments.tail,
         previous=arguments.previous,
         ports=arguments.ports,
         expected=arguments.expected,

@@ -36,6 +36,7 @@ class CaptureOptions:
         workloads: proxies of these workloads only; see `capture_plan.selects`.
         istio_namespace: where istiod runs.
         since_s: logs of the last seconds; `None` for whole logs, 0 for none.
+        tail: only the last lines of each log; `None` for all of them.
         previous: also logs of containers before their restart.
         ports: also what pods listen on (needs exec).
         expected: also what istiod would send each proxy; costs istiod work.
@@ -47,6 +48,7 @@ class CaptureOptions:
     workloads: tuple[str, ...] = ()
     istio_namespace: str = "istio-system"
     since_s: int | None = 3600
+    tail: int | None = None
     previous: bool = False
     ports: bool = False
     expected: bool = False
@@ -257,7 +259,12 @@ class CaptureRun:
         if page.port == 0:
             container = page.path.removesuffix("-previous")
             return self.cluster.logs(
-                plan.name, plan.namespace, container, since_s=self.options.since_s, previous=page.path != container
+                plan.name,
+                plan.namespace,
+                container,
+                since_s=self.options.since_s,
+                tail=self.options.tail,
+                previous=page.path != container,
             )
         if page.port < 0:
             return run_in_pod(self.cluster, plan.name, plan.namespace, plan.container, page.path.split())

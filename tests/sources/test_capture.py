@@ -136,6 +136,15 @@ def test_namespaces_and_workloads_bound_what_is_captured(demo, tmp_path):
     assert f"istiod/istiod-1.istio-system/debug/edsz.{V1}.istioinaction.json" in wanted
 
 
+def test_a_tail_bounds_every_log(demo, tmp_path):
+    with recorded_cluster(demo) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s", CaptureOptions(since_s=None, tail=2))
+    logs = [d for d in snapshot.documents() if d.path.startswith("logs/")]
+    whole = [d for d in demo.documents() if d.path.startswith("logs/")]
+    assert max(len(demo.read(d).splitlines()) for d in whole) > 2
+    assert logs and all(len(snapshot.read(d).splitlines()) <= 2 for d in logs)
+
+
 def test_a_page_that_is_not_there_is_recorded_as_such(demo, tmp_path):
     with recorded_cluster(demo) as api:
         snapshot = capture_cluster(cluster_of(api), tmp_path / "s")

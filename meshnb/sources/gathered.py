@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,17 @@ _MAX_FILES = 100_000
 
 def is_gathered(folder: Path) -> bool:
     """Whether a folder holds objects or pages that can be read."""
-    return any(path.suffix in _SUFFIXES for path in _files(folder))
+    return any(path.suffix in _SUFFIXES for path in _files(folder)[0])
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for number, path in enumerate(sorted(folder.rglob("*"))):
-        if number >= _MAX_FILES:
-            return
-        if path.is_file() and not path.is_symlink():
-            yield path
+def _files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Files of a folder, and what of it is left out: links may lead anywhere, and a count has an end."""
+    every = sorted(folder.rglob("*"))
+    links = [path for path in every[:_MAX_FILES] if path.is_symlink()]
+    left = [f"Links are not followed: {len(links)}, the first is {links[0].relative_to(folder)}."] if links else []
+    if len(every) > _MAX_FILES:
+        left.append(f"Not read: {len(every) - _MAX_FILES} files and folders after the first {_MAX_FILES}.")
+    return [path for path in every[:_MAX_FILES] if path.is_file() and not path.is_symlink()], left
 
 
 def open_gathered(folder: Path, target: Path, *, name: str) -> Snapshot:
@@ -54,7 +56,8 @@ def open_gathered(folder: Path, target: Path, *, name: str) -> Snapshot:
     writer = SnapshotWriter(target, source=name, command="gathered by another tool")
     found: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
     skipped: list[str] = []
-    for path in _files(folder):
+    files, left = _files(folder)
+    for path in files:
         relative = path.relative_to(folder).as_posix()
         if _page(writer, path, relative):
             continue
@@ -72,6 +75,8 @@ def open_gathered(folder: Path, target: Path, *, name: str) -> Snapshot:
         data = json.dumps(body, default=str, separators=(",", ":")).encode() + b"\n"
         writer.add(f"kubernetes/{plural}.json", "kubernetes", data, obtained="files of the folder")
     writer.note("Made of a folder another tool gathered; it does not say when.")
+    for text in left:
+        writer.note(text)
     for text in skipped[:20]:
         writer.note(f"Not read: {text}")
     if len(skipped) > 20:

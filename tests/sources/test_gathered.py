@@ -83,3 +83,18 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "data.json").write_text('{"a": 1}')
     with pytest.raises(FormatError, match="holds no document"):
         Snapshot.open(tmp_path)
+
+
+def test_what_is_left_out_of_a_folder_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("meshnb.sources.gathered._MAX_FILES", 3)
+    root = tmp_path / "gathered"
+    root.mkdir()
+    body = "apiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: shop}\n"
+    for name in ("a", "b", "x", "y"):
+        (root / f"{name}.yaml").write_text(body % name)
+    (root / "b.yaml").unlink()
+    (root / "b.yaml").symlink_to(root / "a.yaml")
+    snapshot = Snapshot.open(root)
+    assert Mesh(snapshot).objects("Service").name.tolist() == ["a", "x"]
+    assert "Links are not followed: 1, the first is b.yaml." in snapshot.manifest.notes
+    assert "Not read: 1 files and folders after the first 3." in snapshot.manifest.notes

@@ -49,6 +49,7 @@ _START = re.compile(rb'"start_time":"([^"]+)"|\A\[([^\]]+)\]')
 # proxies write their logs every 0.1 s
 _QUIET_S, _SETTLE_S = 0.3, 3.0
 _LONGEST = timedelta(minutes=10)
+_READY_S = 3.0
 
 
 def capture(
@@ -202,10 +203,13 @@ def _metrics(writer: SnapshotWriter, home: LabHome, plan: Plan, recorder: Record
     started = datetime.fromtimestamp(home.plan.stat().st_mtime, UTC)
     url = f"http://{plan.prometheus_address}:{PROMETHEUS_PORT}"
     try:
-        # one that hangs would let every query wait for its whole time
-        call(plan.prometheus_address, PROMETHEUS_PORT, "/-/ready")
+        # one that hangs or still starts would let every query wait for its whole time
+        status, body = call(plan.prometheus_address, PROMETHEUS_PORT, "/-/ready", timeout=_READY_S)
+        missing = "" if status == 200 else f"HTTP {status}: {body[:200].decode(errors='replace').strip()}"
     except LabError as error:
-        writer.fail("prometheus/answers.json", "prometheus", error.message, obtained=f"{url}/-/ready")
+        missing = error.message
+    if missing:
+        writer.fail("prometheus/answers.json", "prometheus", missing, obtained=f"{url}/-/ready")
         return
     try:
         recorder(writer, url, Window(max(started, now - _LONGEST), now))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from meshnb.errors import FormatError, NotFound
 from meshnb.loaders.access_log import scan_access_log
 from meshnb.loaders.access_log_lines import LogFile
+from meshnb.loaders.log_times import lines_between
 from meshnb.model.frame import Frame, returns
 from meshnb.model.tables.logs import (
     ACCESS_LOG,
@@ -52,6 +53,25 @@ class LogTables(MeshBase):
             ['NC']
         """
         return self._logs(proxy, "access_log", ACCESS_LOG)
+
+    def container_log(self, pod: str, container: str) -> str:
+        """The log of a container as it was captured, within the window of the mesh (both ends included).
+
+        Args:
+            pod: `POD.NAMESPACE`.
+            container: name of the container: `istio-proxy`, `discovery` …
+
+        Raises:
+            NotFound: the snapshot holds no such log; names those it holds.
+        """
+        path = f"logs/{pod}/{container}.log"
+        logs = {d.path: d for d in self.snapshot.documents() if d.path.startswith("logs/")}
+        if path not in logs:
+            raise NotFound(f"no {path} in {self.snapshot.name}", hint=f"there are: {', '.join(logs) or 'none'}")
+        text = self.snapshot.read(logs[path]).decode("utf-8", "replace")
+        if self.window is None:
+            return text
+        return lines_between(text, start=self.window.start, end=self.window.end)
 
     @returns(SKIPPED_LINES)
     def skipped_lines(self, proxy: str = "") -> pd.DataFrame:

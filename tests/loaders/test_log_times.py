@@ -66,5 +66,5 @@ def test_a_mesh_gives_the_log_of_a_container_within_its_window(tmp_path):
     assert text.splitlines()[0].endswith("panic")
     assert "json" not in text
     assert meshnb.open(tmp_path / "snap").container_log("istiod-0.istio-system", "discovery") == LOG
-    with pytest.raises(NotFound, match="discovery.log"):
+    with pytest.raises(NotFound, match=r"discovery\.log"):
         meshnb.open(tmp_path / "snap").container_log("istiod-1.istio-system", "discovery")

@@ -74,7 +74,7 @@ def certificate_row(pem: bytes, *, at: datetime | None = None) -> dict[str, Any]
         try:
             certificate = x509.load_pem_x509_certificate(pem)
             return _fields(certificate, at or datetime.now(UTC))
-        except (ValueError, TypeError, NotImplementedError) as error:
+        except (x509.InvalidVersion, ValueError, TypeError, NotImplementedError) as error:
             return {"problem": f"not a readable certificate: {str(error)[:200]}"}
 
 
@@ -113,7 +113,7 @@ def _sans(certificate: Certificate) -> list[str]:
 
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return []
     return [name.value.rfc4514_string() if isinstance(name, x509.DirectoryName) else str(name.value) for name in names]
 

@@ -189,7 +189,7 @@ def _metrics(url: str) -> Line:
     """Whether a Prometheus answers, of which version, and whether it has metrics of istiod."""
     from meshnb.sources.prometheus import PrometheusApi
 
-    api = PrometheusApi(url, timeout=10.0, retries=0)
+    api = PrometheusApi(url, timeout=10.0, retries=1)
     number = json.loads(api.ask("status/buildinfo")).get("data", {}).get("version", "of an unknown version")
     if not json.loads(api.query("count(pilot_xds)")).get("data", {}).get("result"):
         return Line("metrics", "absent", f"Prometheus {number} answers, without pilot_xds", "does it scrape istiod?")

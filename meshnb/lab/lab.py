@@ -36,6 +36,7 @@ from meshnb.lab.world import parse
 
 _READY_S = 30.0
 _TICK_S = 0.05
+_ENDING_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +306,7 @@ def _locked(home: LabHome) -> Iterator[None]:
 
 def _require_free(plan: Plan) -> None:
     for address, port, what in plan.listening():
-        why = is_free(address, port)
+        why = is_free(address, port, wait_s=_ENDING_S)
         if why == "taken":
             by = owner(address, port)
             raise LabError(

@@ -100,8 +100,21 @@ def die_with_parent() -> Callable[[], None]:
     return set_death_signal
 
 
-def is_free(address: str, port: int) -> str:
-    """Why an address and port cannot be bound, empty if they can."""
+def is_free(address: str, port: int, *, wait_s: float = 0.0) -> str:
+    """Why an address and port cannot be bound, empty if they can.
+
+    Args:
+        address: IP address.
+        port: TCP port.
+        wait_s: how long to wait for a port that is taken by nobody: its process is just ending.
+    """
+    until = time.monotonic() + wait_s
+    while (why := _cannot_bind(address, port)) == "taken" and time.monotonic() < until and not owner(address, port):
+        time.sleep(0.05)
+    return why
+
+
+def _cannot_bind(address: str, port: int) -> str:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

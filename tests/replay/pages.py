@@ -50,6 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         page = page(query) if callable(page) else page
         status, body = page if isinstance(page, tuple) else (200, page)
         self.send_response(status)
+        self.send_header("Connection", "close")  # said, so that no client uses the connection again
         if len(body) > 1000:
             # Envoy sends long answers in chunks
             self.send_header("Transfer-Encoding", "chunked")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 NUMBERS = ("response_code", "bytes_received", "bytes_sent", "duration", "upstream_service_time")
-GROUP = ["upstream_cluster", "flags"]
+GROUP = ["upstream_cluster", "flag_set"]
 Run = Callable[[str], Any]
 
 

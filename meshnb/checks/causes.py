@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CODE = "MNB0210"
 _SHOWN = [
-    "start_time", "outer_proxy", "response_code", "flags", "response_code_details", "duration_ms", "path",
+    "start_time", "outer_proxy", "response_code", "flag_set", "response_code_details", "duration_ms", "path",
     "upstream_host", "proxy", "request_id",
 ]  # fmt: skip
 
@@ -261,7 +261,7 @@ def _evidence(case: _Case) -> tuple[Evidence, ...]:
     evidence.append(Evidence.of("what the decision rests on", why, source="mesh.failed_requests().why"))
     both = case.log[case.log.request_id.isin(set(case.rows.request_id.dropna().head(3)))]
     if len(both) > both.request_id.nunique():
-        columns = ["request_id", "proxy", "response_code", "flags", "response_code_details", "duration_ms"]
+        columns = ["request_id", "proxy", "response_code", "flag_set", "response_code_details", "duration_ms"]
         evidence.append(Evidence.of("both sides of the same requests", both[columns], source="mesh.access_log()"))
     excess = baselines(case.log, case.rows)
     if len(excess):

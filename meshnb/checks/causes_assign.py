@@ -116,7 +116,7 @@ def _table(outer: pd.DataFrame, deciding: pd.DataFrame, called: pd.DataFrame) ->
             "why": [s.why for s in said],
             "ended_by": [s.ended_by for s in said],
             "response_code": outer.response_code,
-            "flags": deciding["flags"],
+            "flag_set": deciding["flag_set"],
             "response_code_details": deciding.response_code_details,
             "duration_ms": outer.duration_ms,
             "authority": outer.authority,

@@ -169,7 +169,7 @@ def _connection(details_text: str | None, transport_text: str | None) -> RowCaus
     return RowCause(cause, 1, "upstream", text)
 
 
-SIGNATURE = ["response_code", "flags", "response_code_details", "upstream_transport_failure_reason"]
+SIGNATURE = ["response_code", "flag_set", "response_code_details", "upstream_transport_failure_reason"]
 
 
 def row_causes(log: pd.DataFrame, *, slow_ms: float) -> Any:
@@ -187,7 +187,7 @@ def row_causes(log: pd.DataFrame, *, slow_ms: float) -> Any:
     slow = (log.duration_ms >= slow_ms).fillna(False)
     # a row without flags, below 400 and in time has nothing to say; most are so
     suspect = (log.response_code >= 400).fillna(False) | (log.response_code == 0).fillna(False)
-    suspect |= log["flags"].notna() | slow
+    suspect |= log["flag_set"].notna() | slow
     places = np.flatnonzero(suspect.to_numpy(dtype=bool))
     rows = log.iloc[places]
     columns = [rows[column].astype(object).where(rows[column].notna(), None) for column in SIGNATURE]

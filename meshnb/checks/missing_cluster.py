@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
 CODE = "MNB0101"
 _ROUTE_COLUMNS = ["proxy", "route_config", "virtual_host", "match", "cluster", "weight"]
-_LOG_COLUMNS = ["proxy", "start_time", "method", "authority", "path", "response_code", "flags", "response_code_details"]
+_LOG_COLUMNS = [
+    "proxy",
+    "start_time",
+    "method",
+    "authority",
+    "path",
+    "response_code",
+    "flag_set",
+    "response_code_details",
+]
 
 
 @check(

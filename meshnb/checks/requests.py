@@ -24,7 +24,7 @@ def has_flag(log: pd.DataFrame, flag: str) -> pd.Series:
         log: rows of table `access_log`.
         flag: short name, as in `NC`.
     """
-    return matching(log["flags"], lambda flags: flag in flags.split(","))
+    return matching(log["flag_set"], lambda flags: flag in flags.split(","))
 
 
 def inbound(log: pd.DataFrame) -> pd.Series:

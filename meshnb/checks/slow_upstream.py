@@ -176,7 +176,7 @@ def _cause(case: _Case, guilty: pd.Series | None, other_side: pd.DataFrame, time
 
 
 def _evidence(case: _Case, other_side: pd.DataFrame) -> tuple[Evidence, ...]:
-    columns = ["start_time", "proxy", "path", "response_code", "flags", "duration_ms", "upstream_host", "request_id"]
+    columns = ["start_time", "proxy", "path", "response_code", "flag_set", "duration_ms", "upstream_host", "request_id"]
     evidence = [
         Evidence.of("requests and timeouts per replica", case.replicas, source="mesh.upstream_hosts()"),
         Evidence.of(
@@ -185,7 +185,7 @@ def _evidence(case: _Case, other_side: pd.DataFrame) -> tuple[Evidence, ...]:
     ]
     if other_side.late.any():
         rows = other_side[other_side.late][
-            ["start_time", "proxy", "path", "response_code", "flags", "duration_ms", "request_id"]
+            ["start_time", "proxy", "path", "response_code", "flag_set", "duration_ms", "request_id"]
         ]
         evidence.append(
             Evidence.of("the same requests, as the server's side logged them", rows, source="mesh.access_log()")

@@ -113,7 +113,7 @@ def count_flags(flags: Iterable[object]) -> pd.DataFrame:
     """The flags that occur in a log, most frequent first, with their meaning.
 
     Args:
-        flags: the column `flags` of an access log.
+        flags: the column `flag_set` of an access log.
 
     Example:
         >>> count_flags(["UF,URX", "UF", None])[["flag", "requests"]].values.tolist()

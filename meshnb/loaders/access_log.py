@@ -63,7 +63,7 @@ def read_access_log(
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "gateway.log"
         >>> _ = file.write_text(line + chr(10) + "Envoy proxy is ready" + chr(10))
         >>> log = read_access_log(file)
-        >>> log.response_code.tolist(), log["flags"].tolist(), log.attrs["skipped"]
+        >>> log.response_code.tolist(), log["flag_set"].tolist(), log.attrs["skipped"]
         ([503], ['UF,URX'], {'not an access log line': 1})
     """
     return scan_access_log(paths, format=format).filter(where).to_pandas(columns=columns)
@@ -84,7 +84,7 @@ def scan_access_log(paths: Paths, *, format: LogFormat | None = None) -> AccessL
         >>> import tempfile, pathlib
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "gateway.log"
         >>> _ = file.write_text('{"response_code":503,"response_flags":"UF","upstream_host":"10.0.0.1:80"}' + chr(10))
-        >>> scan_access_log(file).group("upstream_host", "flags")[["upstream_host", "failed"]].values.tolist()
+        >>> scan_access_log(file).group("upstream_host", "flag_set")[["upstream_host", "failed"]].values.tolist()
         [['10.0.0.1:80', 1]]
     """
     files, copies = without_copies(find_files(paths))
@@ -164,7 +164,7 @@ class AccessLog:
         """Only rows for which an SQL expression over the columns holds; combine several calls.
 
         Args:
-            where: for example `flags = 'UT' and duration_ms > 400`; empty for no condition.
+            where: for example `flag_set = 'UT' and duration_ms > 400`; empty for no condition.
         """
         conditions = (*self._conditions, where) if where.strip() else self._conditions
         return AccessLog(
@@ -220,7 +220,7 @@ class AccessLog:
         """Requests, failures and durations per group, most requests first; only the groups are held in memory.
 
         Args:
-            by: columns, for example `"upstream_cluster", "flags"`.
+            by: columns, for example `"upstream_cluster", "flag_set"`.
 
         Returns:
             The columns and `requests`, `failed`, `error_rate`, `p50_ms`, `p90_ms`, `p99_ms`, `max_ms`. What counts as

@@ -153,7 +153,7 @@ SELECT {number}::INTEGER AS file_id, row_number() OVER () AS no, '' AS prefix, {
   CASE WHEN {flags} = '-' THEN []::VARCHAR[] ELSE string_split({flags}, ',') END AS response_flags,
   CASE WHEN {flags} = '-' THEN NULL
        WHEN contains({flags}, ',') THEN array_to_string(list_sort(string_split({flags}, ',')), ',')
-       ELSE {flags} END AS flags, NULL::VARCHAR AS reason, NULL::VARCHAR AS excerpt
+       ELSE {flags} END AS flag_set, NULL::VARCHAR AS reason, NULL::VARCHAR AS excerpt
 FROM {source}"""
 
 

@@ -32,7 +32,7 @@ def to_log_lines(log: pd.DataFrame, *, format: str = "istio") -> list[str]:
 
     Example:
         >>> import pandas as pd
-        >>> to_log_lines(pd.DataFrame({"duration_ms": [12], "flags": [None]}), format="%DURATION% ms")
+        >>> to_log_lines(pd.DataFrame({"duration_ms": [12], "flag_set": [None]}), format="%DURATION% ms")
         ['12 ms']
     """
     if format == "json":

@@ -71,7 +71,7 @@ class Plan:
     def only(self, sql: str) -> Plan:
         """The plan without decoding JSON keys whose column an SQL text does not name; it costs a third less."""
         named = set(re.findall(r"\w+", sql.lower()))
-        needed = named | set(self.telling) | ({"response_flags"} if "flags" in named else set())
+        needed = named | set(self.telling) | ({"response_flags"} if "flag_set" in named else set())
         return replace(self, keys={k: c for k, c in self.keys.items() if c in needed or not c.isidentifier()})
 
 
@@ -233,7 +233,7 @@ SELECT file_id, no, text, prefix, bad, shaped AND ({known}) AS parsed,
   CASE WHEN rf = '-' THEN [] ELSE string_split(rf, ',') END AS response_flags,
   CASE WHEN rf = '-' THEN NULL
        WHEN contains(rf, ',') THEN array_to_string(list_sort(string_split(rf, ',')), ',')
-       ELSE rf END AS flags
+       ELSE rf END AS flag_set
 FROM (SELECT * EXCLUDE (response_flags), {_short_flags(plan)} AS rf FROM fields)"""
 
 

@@ -49,7 +49,7 @@ def failed(log: ir.Table) -> ir.BooleanValue:
     Code alone misleads: a 200 may carry `UPE`, a 403 be Envoy's own, and 0 is a failure for a request but the rule for
     a TCP connection.
     """
-    code, flags, details = log.response_code, log["flags"], log.response_code_details
+    code, flags, details = log.response_code, log["flag_set"], log.response_code_details
     flagged = flags.notnull() & flags.notin(list(_HARMLESS))
     refused = (code >= 400) & details.notnull() & (details != "via_upstream")
     silent = (code == 0) & log.method.notnull()
@@ -66,8 +66,8 @@ def summary(log: ir.Table, by: Sequence[str], *, exact: bool = True) -> ir.Table
         exact: exact quantiles; BigQuery and Trino have approximate ones only.
 
     Example:
-        >>> summary(log_table(), ["flags"]).columns
-        ('flags', 'requests', 'failed', 'error_rate', 'p50_ms', 'p90_ms', 'p99_ms', 'max_ms')
+        >>> summary(log_table(), ["flag_set"]).columns
+        ('flag_set', 'requests', 'failed', 'error_rate', 'p50_ms', 'p90_ms', 'p99_ms', 'max_ms')
     """
     import ibis
 

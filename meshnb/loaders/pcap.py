@@ -210,7 +210,7 @@ def _packet(stream: _Stream, segment: Segment, ours: bool, again: bool, capture:
         "direction": "client" if ours else "server",
         "source": _address(segment.source),
         "destination": _address(segment.destination),
-        "flags": " ".join(flags),
+        "tcp_flags": " ".join(flags),
         "seq": (segment.seq - stream.first_seq[ours]) & 0xFFFFFFFF,
         "payload": segment.length,
         "retransmission": again,

@@ -66,7 +66,7 @@ def _row(name: str, looked_at: pd.DataFrame, *failed: pd.DataFrame) -> tuple[str
 def _told(rows: pd.DataFrame) -> list[str]:
     """The failures in words: how many, how, and where to."""
     where = rows.upstream_host.where(rows.upstream_host.notna(), rows.proxy)
-    groups = rows.assign(where=where, how=rows["flags"].fillna("")).groupby(
+    groups = rows.assign(where=where, how=rows["flag_set"].fillna("")).groupby(
         ["response_code", "how", "where"], dropna=False
     )
     counts = groups.size().sort_values(ascending=False)
@@ -76,8 +76,8 @@ def _told(rows: pd.DataFrame) -> list[str]:
 def _any_flag(log: pd.DataFrame, side: str) -> pd.Series:
     """Which rows carry a flag by which one side ended the request: downstream, envoy or upstream."""
     names = {flag.flag for flag in known_flags().values() if flag.side == side}
-    return matching(log["flags"], lambda flags: bool(names & set(flags.split(","))))
+    return matching(log["flag_set"], lambda flags: bool(names & set(flags.split(","))))
 
 
 def _without_flags(log: pd.DataFrame) -> pd.Series:
-    return log["flags"].isna().astype(bool)
+    return log["flag_set"].isna().astype(bool)

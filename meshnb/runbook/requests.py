@@ -30,7 +30,7 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
 
         Example:
             >>> import meshnb
-            >>> meshnb.open("demo/missing-subset").requests("catalog.istioinaction.io")["flags"].unique().tolist()
+            >>> meshnb.open("demo/missing-subset").requests("catalog.istioinaction.io")["flag_set"].unique().tolist()
             ['NC']
         """
         from meshnb.checks.requests import inbound, to_host
@@ -55,19 +55,19 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         """How requests failed: response code, flags and details, with what each flag means and what to look at next.
 
         Returns:
-            A table, most frequent first; `.df` has proxy, response_code, flags, response_code_details, requests, share,
-            meaning and next_step.
+            A table, most frequent first; `.df` has proxy, response_code, flag_set, response_code_details, requests,
+            share, meaning and next_step.
         """
         from meshnb.envoy.flags import explain_flags
         from meshnb.views.tables import table
 
         log = self.requests(host, side="both")
-        keys = ["proxy", "response_code", "flags", "response_code_details"]
+        keys = ["proxy", "response_code", "flag_set", "response_code_details"]
         counts = log.groupby(keys, dropna=False).size().rename("requests").reset_index()
         counts["share"] = counts.requests / counts.groupby("proxy").requests.transform("sum")
-        failed = counts[(counts.response_code >= 400) | (counts.response_code == 0) | counts["flags"].notna()]
+        failed = counts[(counts.response_code >= 400) | (counts.response_code == 0) | counts["flag_set"].notna()]
         failed = failed.sort_values("requests", ascending=False, ignore_index=True)
-        known = [explain_flags(flags) if isinstance(flags, str) else [] for flags in failed["flags"]]
+        known = [explain_flags(flags) if isinstance(flags, str) else [] for flags in failed["flag_set"]]
         failed["meaning"] = ["; ".join(flag.meaning for flag in flags) or None for flags in known]
         failed["next_step"] = ["; ".join(flag.next_step for flag in flags) or None for flags in known]
         return table(
@@ -252,10 +252,15 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         client, server = self.requests(host), self.requests("", side="server")
         if failed:
             client = client[(client.response_code >= 500) | (client.response_code == 0)]
-        keep = ["request_id", "path", "proxy", "response_code", "flags", "duration_ms"]
+        keep = ["request_id", "path", "proxy", "response_code", "flag_set", "duration_ms"]
         joined = client[keep].merge(server[keep].drop(columns="path"), on="request_id", how="left", suffixes=("", "_s"))
         joined["ended_by"] = [_ended_by(row) for row in joined.itertuples()]
-        names = {"proxy": "client", "response_code": "client_code", "flags": "client_flags", "duration_ms": "client_ms"}
+        names = {
+            "proxy": "client",
+            "response_code": "client_code",
+            "flag_set": "client_flags",
+            "duration_ms": "client_ms",
+        }
         names |= {f"{old}_s": new.replace("client", "server") for old, new in names.items()}
         return table(joined.rename(columns=names), title="The same requests, logged by both sides")
 
@@ -306,7 +311,7 @@ def _serves(domains: Any, host: str) -> bool:
 
 
 def _outcome(log: pd.DataFrame) -> list[str]:
-    pairs = zip(log.response_code, log["flags"], strict=True)
+    pairs = zip(log.response_code, log["flag_set"], strict=True)
     return [f"{code} {flags}" if isinstance(flags, str) else str(code) for code, flags in pairs]
 
 
@@ -317,8 +322,8 @@ def _subset(cluster: str) -> str:
 
 def _ended_by(row: Any) -> str:
     """Who ended a request, from the flags of both sides."""
-    client = row.flags.split(",") if isinstance(row.flags, str) else []
-    server = row.flags_s.split(",") if isinstance(row.flags_s, str) else []
+    client = row.flag_set.split(",") if isinstance(row.flag_set, str) else []
+    server = row.flag_set_s.split(",") if isinstance(row.flag_set_s, str) else []
     if "UT" in client:
         return "the client's proxy: its timeout ran out" + (
             ", the server's proxy saw it leave" if "DC" in server else ""

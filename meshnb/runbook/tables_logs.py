@@ -49,7 +49,7 @@ class LogTables(MeshBase):
 
         Example:
             >>> import meshnb
-            >>> meshnb.open("demo/missing-subset").access_log()["flags"].dropna().unique().tolist()
+            >>> meshnb.open("demo/missing-subset").access_log()["flag_set"].dropna().unique().tolist()
             ['NC']
         """
         return self._logs(proxy, "access_log", ACCESS_LOG)
@@ -102,7 +102,7 @@ class LogTables(MeshBase):
         """
         from meshnb.envoy.flags import count_flags
 
-        return count_flags(self.access_log(proxy)["flags"])
+        return count_flags(self.access_log(proxy)["flag_set"])
 
     @returns(DEBUG_LOG)
     def debug_log(self, proxy: str = "") -> pd.DataFrame:

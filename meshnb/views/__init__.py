@@ -2,7 +2,7 @@
 
     views.table(df, title="Clusters")                          a frame: its first rows, the rest in `.df`
     views.bar(df, x="response_code")                           horizontal bars, stacked by `color`
-    views.timeline(df, time="start_time", color="flags")       how many, over time
+    views.timeline(df, time="start_time", color="flag_set")       how many, over time
     views.lines(df, x="time", y="value", color="pod")          a measure over time
     views.durations(df, value="duration_ms", group="pod")      every request as a point, against limits
     views.facts({"Source": "demo"})                            a small table of names and values

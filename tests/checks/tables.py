@@ -62,7 +62,7 @@ def request(code: int, flags: str | None = None, *, to: str = "catalog-v1", ms: 
     return {
         "proxy": GATEWAY,
         "response_code": code,
-        "flags": flags,
+        "flag_set": flags,
         "authority": "catalog.istioinaction.io",
         "upstream_host": f"{IPS[to]}:3000",
         "upstream_cluster": f"outbound|80|version-{version}|{HOST}",

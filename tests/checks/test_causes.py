@@ -103,7 +103,7 @@ def test_the_notes_case_one_slow_replica():
     pods = mesh.pods().set_index("pod")
     assert pods.version[first.subject.name] == "v2"
     log = mesh.access_log()
-    timeouts = log[log["flags"] == "UT"]
+    timeouts = log[log["flag_set"] == "UT"]
     assert first.share == pytest.approx(len(timeouts) / (~log.upstream_cluster.str.startswith("inbound")).sum())
     assert f"{len(timeouts)} requests that failed for the client" in first.cause
     assert "100% of the gap" in first.cause
@@ -136,10 +136,10 @@ def test_window_limits_what_is_looked_at():
 
 def test_keep_alive_race_needs_a_connection_that_was_used():
     log = scenario("3i-app-drops-connection UC")
-    bad = log[log["flags"] == "UC"].iloc[:1]
-    good = edited(bad, flags=None, response_code=200, response_code_details="via_upstream", request_id="before")
+    bad = log[log["flag_set"] == "UC"].iloc[:1]
+    good = edited(bad, flag_set=None, response_code=200, response_code_details="via_upstream", request_id="before")
     good = good.assign(start_time=good.start_time - pd.Timedelta("60s"), line=good.line + 500)
-    calm = log[(log["flags"] != "UC") | (log.request_id == bad.request_id.iloc[0])]
+    calm = log[(log["flag_set"] != "UC") | (log.request_id == bad.request_id.iloc[0])]
     raced = failed_requests(pd.concat([calm, good], ignore_index=True))
     assert raced.cause[raced.request_id == bad.request_id.iloc[0]].tolist() == ["keepalive_race"]
     # fresh connections are closed too: the application hangs up, whatever the connection did before
@@ -152,7 +152,7 @@ def test_slow_service_against_slow_replica():
     log = mesh.access_log()
     assert set(failed_requests(log).cause) == {"slow_replica"}
     hosts = log.upstream_host[~log.upstream_cluster.str.startswith("inbound")].unique()
-    late = log["flags"] == "UT"
+    late = log["flag_set"] == "UT"
     mixed = log.copy()
     spread = [hosts[i % len(hosts)] for i in range(int(late.sum()))]
     mixed.loc[late, "upstream_host"] = pd.array(spread, log.upstream_host.dtype)
@@ -162,8 +162,8 @@ def test_slow_service_against_slow_replica():
 def test_ejection_against_missing_endpoints():
     """`UH` after errors of the same cluster, and with the endpoints known."""
     log = scenario("3h-empty-endpoints UH")
-    bad = log[log["flags"] == "UH"]
-    error = edited(bad.iloc[:1], flags=None, response_code=500, response_code_details="via_upstream",
+    bad = log[log["flag_set"] == "UH"]
+    error = edited(bad.iloc[:1], flag_set=None, response_code=500, response_code_details="via_upstream",
                    upstream_host="127.0.0.42:3000", request_id="first")  # fmt: skip
     error = error.assign(start_time=error.start_time - pd.Timedelta("1s"), line=error.line + 500)
     both = pd.concat([log, error], ignore_index=True)
@@ -181,7 +181,7 @@ def test_a_host_is_known_only_by_routes_in_use(state, cause):
 
 
 def test_an_unknown_flag_is_unknown_with_what_is_missing():
-    log = edited(scenario("4-NR"), flags="ZZ", response_code=503, response_code_details="something_new")
+    log = edited(scenario("4-NR"), flag_set="ZZ", response_code=503, response_code_details="something_new")
     found = causes(access_log=log, routes=None, endpoints=None, pods=None)
     assert {(finding.status, finding.code) for finding in found} == {(Status.UNKNOWN, "MNB0299")}
     assert all("something_new" in finding.cause for finding in found)

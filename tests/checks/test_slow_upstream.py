@@ -56,7 +56,7 @@ def test_success_at_the_server_is_explained_by_dc():
     (finding,) = look(one_slow_replica())
     for words in ("10 of the same requests as 0 DC", "83% success at the client and 100% at the server"):
         assert words in finding.cause
-    assert all(row["flags"] == "DC" and row["response_code"] == 0 for row in finding.evidence[2].rows)
+    assert all(row["flag_set"] == "DC" and row["response_code"] == 0 for row in finding.evidence[2].rows)
 
 
 def test_all_replicas_slow_accuses_the_service_not_a_pod():

@@ -49,7 +49,7 @@ def test_text_as_recorded_from_envoy():
     lines = GATEWAY.read_text().splitlines()
     assert len(log) == len(lines)
     assert log.attrs["skipped"] == {}
-    timeout = log[log["flags"] == "UT"].iloc[0]
+    timeout = log[log["flag_set"] == "UT"].iloc[0]
     assert timeout.response_code == 504
     assert timeout.response_code_details == "response_timeout"
     assert 495 <= timeout.duration_ms <= 505
@@ -93,8 +93,8 @@ def test_flags_are_a_set(tmp_path):
     lines = [json.dumps({**record, "response_flags": flags}) for flags in ("URX,UF", "UF,URX", "-")]
     log = meshnb.read_access_log(write(tmp_path / "x.log", *lines))
     assert [list(flags) for flags in log.response_flags] == [["URX", "UF"], ["UF", "URX"], []]
-    assert log["flags"].tolist()[:2] == ["UF,URX", "UF,URX"]
-    assert pd.isna(log["flags"][2])
+    assert log["flag_set"].tolist()[:2] == ["UF,URX", "UF,URX"]
+    assert pd.isna(log["flag_set"][2])
 
 
 def test_foreign_lines_are_counted_and_listed(tmp_path):
@@ -137,8 +137,8 @@ def test_debug_log_of_a_proxy_holds_no_access_log():
 
 
 def test_columns_and_where():
-    log = meshnb.read_access_log(GATEWAY, columns=["duration_ms", "flags"], where="response_code = 504")
-    assert list(log.columns) == ["duration_ms", "flags"]
+    log = meshnb.read_access_log(GATEWAY, columns=["duration_ms", "flag_set"], where="response_code = 504")
+    assert list(log.columns) == ["duration_ms", "flag_set"]
     assert len(log) == GATEWAY.read_text().count(" 504 UT ")
 
 

@@ -95,7 +95,7 @@ def test_custom_format_string(tmp_path):
     log = meshnb.read_access_log(path, format=fmt)
     assert log.start_time[0] == pd.Timestamp("2026-11-23T09:03:08.745Z")
     assert log.req_x_tenant[0] == "acme" and pd.isna(log.req_x_tenant[1])
-    assert log["flags"][0] == "UF,URX"
+    assert log["flag_set"][0] == "UF,URX"
     assert [list(flags) for flags in log.response_flags] == [["URX", "UF"], []]
     assert log.duration_ms.tolist() == [12, 0]
     assert log.user_agent[0] == "curl/8.1"

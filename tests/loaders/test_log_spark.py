@@ -47,7 +47,7 @@ def rows(df: Any) -> list[tuple[Any, ...]]:
 
 
 def test_summary_is_the_same_on_both(spark):
-    by = ["upstream_cluster", "flags"]
+    by = ["upstream_cluster", "flag_set"]
     theirs = spark.to_pandas(summary(spark.table("log"), by))
     ours = meshnb.scan_access_log(GATEWAY).group(*by)
     assert list(theirs.columns) == list(ours.columns)

@@ -19,7 +19,7 @@ def slow(path: Path, by: list[str]) -> pd.DataFrame:
     """The same summary by pandas."""
     log = meshnb.read_access_log(path)
     keys = [log[column].fillna("-") for column in by]
-    bad = (log.response_code >= 500) | log["flags"].notna() | (log.response_code == 0)
+    bad = (log.response_code >= 500) | log["flag_set"].notna() | (log.response_code == 0)
     grouped = log.assign(bad=bad.fillna(False).astype(bool)).groupby(keys)
     return pd.DataFrame(
         {
@@ -32,9 +32,9 @@ def slow(path: Path, by: list[str]) -> pd.DataFrame:
 
 
 def test_group_is_what_pandas_says():
-    by = ["upstream_cluster", "flags"]
+    by = ["upstream_cluster", "flag_set"]
     ours = meshnb.scan_access_log(GATEWAY).group(*by)
-    ours = ours.fillna({"upstream_cluster": "-", "flags": "-"}).set_index(by).sort_index()
+    ours = ours.fillna({"upstream_cluster": "-", "flag_set": "-"}).set_index(by).sort_index()
     expected = slow(GATEWAY, by).sort_index()
     for column in expected:
         assert ours[column].astype(float).tolist() == pytest.approx(expected[column].astype(float).tolist())
@@ -56,7 +56,7 @@ def test_rank_puts_the_failing_endpoint_first(tmp_path):
 
 def test_filter_count_and_sample():
     log = meshnb.scan_access_log(GATEWAY)
-    assert log.filter("flags = 'UT'").count() == GATEWAY.read_text().count(" 504 UT ")
+    assert log.filter("flag_set = 'UT'").count() == GATEWAY.read_text().count(" 504 UT ")
     assert log.filter("response_code = 200").filter("duration_ms > 5").count() == len(
         meshnb.read_access_log(GATEWAY, where="response_code = 200 and duration_ms > 5")
     )
@@ -71,7 +71,7 @@ def test_the_same_expressions_are_sql_of_other_engines(dialect):
     exact = dialect not in ("bigquery", "trino")
     log = log_table()
     for expression in (
-        summary(log, ["upstream_cluster", "flags"], exact=exact),
+        summary(log, ["upstream_cluster", "flag_set"], exact=exact),
         ranking(log, "upstream_host", exact=exact),
     ):
         text = to_sql(expression, dialect=dialect)

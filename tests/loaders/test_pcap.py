@@ -42,7 +42,7 @@ def test_packets_are_those_of_tshark():
 def test_flags_are_those_of_tshark():
     packets = read_packets(SLOW)
     bits = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16}
-    ours = [sum(bits[name] for name in text.split()) for text in packets["flags"]]
+    ours = [sum(bits[name] for name in text.split()) for text in packets["tcp_flags"]]
     assert ours == [int(f, 16) for (f,) in tshark(SLOW, "tcp.flags")]
 
 

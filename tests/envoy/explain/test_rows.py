@@ -136,7 +136,7 @@ def test_every_row_of_the_table_is_foretold(demo):
         found = mesh.explain(row)
         assert not found.undecided
         ends = {(outcome.cluster, outcome.response_flags) for outcome in found.outcomes}
-        flags = _mapping(row)["flags"]
+        flags = _mapping(row)["flag_set"]
         if isinstance(flags, str) and flags == "NC":
             assert {end[1] for end in ends} == {"NC"}
         else:

@@ -128,6 +128,13 @@ _SETTINGS: tuple[tuple[str, Any, str, str, Severity], ...] = (
         "ENABLE_DEBUG_ON_HTTP=false",
         Severity.INFO,
     ),
+    (
+        "debug_auth",
+        False,
+        "Any pod of the mesh may read the debug pages, which show the whole of it, without saying who it is.",
+        "ENABLE_DEBUG_ENDPOINT_AUTH=true",
+        Severity.WARNING,
+    ),
 )
 
 

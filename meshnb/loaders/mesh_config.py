@@ -1,9 +1,8 @@
-"""Settings of the mesh: what istiod has in force, what ConfigMaps and IstioOperators ask for; and ControlZ."""
+"""Settings of the mesh: what istiod has in force, what ConfigMaps and IstioOperators ask for."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError
@@ -11,7 +10,7 @@ from meshnb.loaders.istiod_debug import decode
 from meshnb.loaders.objects import Object, metadata, to_json
 from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
-from meshnb.model.tables.istiod import CONTROLZ, MESH_CONFIG
+from meshnb.model.tables.istiod import MESH_CONFIG
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,54 +79,3 @@ def _settings(document: Mapping[str, Any], source: str, path: str = "") -> list[
         else:
             rows.append({"source": source, "setting": name, "value": to_json(value)})
     return rows
-
-
-@returns(CONTROLZ)
-@shaped("ControlZ")
-def read_controlz(data: bytes | str, *, topic: str, istiod: str = "", file: str = "") -> pd.DataFrame:
-    """An answer of ControlZ: `/scopej/`, `/memj/`, `/envj/` or `/procj/`. Signals are left out on purpose.
-
-    Args:
-        data: the JSON.
-        topic: scope, memory, env or process.
-        istiod: pod that answered.
-        file: how to name it in an error.
-
-    Raises:
-        FormatError: not what ControlZ answers.
-
-    Example:
-        >>> read_controlz('[{"name": "ads", "output_level": "info"}]', topic="scope").value[0]
-        'info'
-    """
-    document = decode(data, file=file, what="ControlZ")
-    if topic == "scope":
-        rows = list(_scopes(document, file))
-    elif isinstance(document, list):
-        rows = [_pair(item, file) for item in document]
-    elif isinstance(document, Mapping):
-        rows = [{"name": str(k), "value": v if isinstance(v, str) else to_json(v)} for k, v in document.items()]
-    else:
-        raise FormatError("not ControlZ: an object or a list expected", file=file)
-    return CONTROLZ.rows({"istiod": istiod or None, "topic": topic, **row} for row in rows)
-
-
-def _scopes(document: Any, file: str) -> Iterator[dict[str, str]]:
-    if not isinstance(document, list):
-        raise FormatError("not ControlZ: a list of scopes expected", file=file)
-    for scope in document:
-        level = scope.get("output_level") or scope.get("outputLevel")
-        if not isinstance(scope, Mapping) or level is None:
-            raise FormatError("not ControlZ: a scope without output_level", file=file)
-        yield {"name": str(scope.get("name", "")), "value": str(level), "detail": str(scope.get("description") or "")}
-
-
-def _pair(item: Any, file: str) -> dict[str, str]:
-    """Variables come as `{name, value}` or as `NAME=VALUE`; values of secrets are not kept."""
-    if isinstance(item, Mapping) and "name" in item:
-        name, value = str(item["name"]), str(item.get("value", ""))
-    elif isinstance(item, str) and "=" in item:
-        name, _, value = item.partition("=")
-    else:
-        raise FormatError("not ControlZ: name and value expected", file=file)
-    return {"name": name, "value": "[redacted:env]" if re.search(r"(?i)password|secret|token|key$", name) else value}

@@ -62,6 +62,7 @@ def istiods_table(objects: Sequence[Object], *, file: str = "") -> pd.DataFrame:
                 "sniffing_outbound": _flag(env.get("PILOT_ENABLE_PROTOCOL_SNIFFING_FOR_OUTBOUND"), True),
                 "analysis": _flag(env.get("PILOT_ENABLE_ANALYSIS"), False),
                 "debug_on_http": _flag(env.get("ENABLE_DEBUG_ON_HTTP"), True),
+                "debug_auth": _flag(env.get("ENABLE_DEBUG_ENDPOINT_AUTH"), True),
                 "args": args,
                 "env": to_json(env),
             }

@@ -48,7 +48,14 @@ PORTS: tuple[Port, ...] = (
     Port(15021, "proxy", "envoy", "readiness"),
     Port(15053, "proxy", "pilot-agent", "DNS proxy", required=False),
     Port(15090, "proxy", "envoy", "Envoy's metrics"),
-    Port(8080, "istiod", "pilot-discovery", "debug interface and readiness", risk="Its debug pages show the mesh."),
+    Port(
+        8080,
+        "istiod",
+        "pilot-discovery",
+        "debug interface and readiness",
+        risk="Its debug pages show the mesh: free to the pod itself, others must prove who they are unless "
+        "ENABLE_DEBUG_ENDPOINT_AUTH is false.",
+    ),
     Port(
         9876, "istiod", "pilot-discovery", "ControlZ: log levels, memory, environment", True, True, "It shows secrets."
     ),

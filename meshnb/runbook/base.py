@@ -25,17 +25,19 @@ class Needs:
         path: how their path starts, where the kind alone is too wide (`kubernetes/pods.`).
         name: name of the file without folder and suffix, where they lie in many folders (`syncz`).
         instead: another kind that will do where there is none of `kind`.
+        also: another kind that is read beside `kind`.
     """
 
     kind: str
     path: str = ""
     name: str = ""
     instead: str = ""
+    also: str = ""
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """All kinds the table can be made from."""
-        return (self.kind, self.instead) if self.instead else (self.kind,)
+        return tuple(kind for kind in (self.kind, self.also, self.instead) if kind)
 
     def takes(self, document: Document) -> bool:
         """Whether the table is made from the document, as far as its path says."""
@@ -60,9 +62,10 @@ class MeshBase:
         self._unreadable: dict[str, str] = {}
 
     def documents(self, table: str, *, proxy: str = "") -> list[Document]:
-        """Documents that are there and that a table is made from, of its first kind alone."""
+        """Documents that are there and that a table is made from, not those that would do `instead`."""
         needs = self._needs(table)
-        return [d for d in self.snapshot.documents(needs.kind, proxy=proxy) if needs.takes(d)]
+        kinds = (needs.kind, needs.also) if needs.also else (needs.kind,)
+        return [d for kind in kinds for d in self.snapshot.documents(kind, proxy=proxy) if needs.takes(d)]
 
     def _sources(self, table: str) -> list[Document]:
         """Documents that are there and that a table is made from, of any kind."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, ClassVar
 
-from meshnb.errors import NotFound
-from meshnb.loaders import istiod_debug, istiod_debug_services, mesh_config
+from meshnb.errors import NotFound, UsageError
+from meshnb.loaders import controlz, istiod_debug, istiod_debug_services, mesh_config
 from meshnb.loaders.config_dump import ConfigDump, read_config_dump
 from meshnb.loaders.objects import decode_objects, objects_table
 from meshnb.model.frame import Frame, returns
@@ -31,7 +31,7 @@ class IstiodTables(MeshBase):
         "xds_watches": Needs("istiod_debug", "istiod/", "adsz"),
         "istiod_endpoints": Needs("istiod_debug", "istiod/", "endpointShardz"),
         "endpoints_sent": Needs("istiod_debug", "istiod/", "edsz"),
-        "dns_names": Needs("istiod_debug", "istiod/", "ndsz"),
+        "dns_names": Needs("agent", name="ndsz", also="istiod_debug"),
         "authorization_policies": Needs("istiod_debug", "istiod/", "authorizationz"),
         "istiod_services": Needs("istiod_debug", "istiod/", "registryz"),
         "istiod_objects": Needs("istiod_debug", "istiod/", "configz"),
@@ -80,7 +80,7 @@ class IstiodTables(MeshBase):
 
     @returns(tables.DNS_NAMES)
     def dns_names(self) -> pd.DataFrame:
-        """Names the DNS proxies of agents answer."""
+        """Names the DNS proxies of agents answer, from the agents themselves or from istiod."""
         return self._debug(
             "dns_names",
             tables.DNS_NAMES,
@@ -135,13 +135,23 @@ class IstiodTables(MeshBase):
         )
 
     @returns(tables.CONTROLZ)
-    def controlz(self) -> pd.DataFrame:
-        """Log scopes, memory, environment and process of each istiod."""
-        return self._debug(
+    def controlz(self, topic: str = "") -> pd.DataFrame:
+        """Log scopes, memory, environment, process, version and metrics of each istiod, from ControlZ.
+
+        Args:
+            topic: only this one: `scope`, `memory`, `env`, `process`, `version` or `metrics`.
+
+        Raises:
+            UsageError: no such topic.
+        """
+        if topic and topic not in controlz.TOPICS:
+            raise UsageError(f"no topic {topic!r} of ControlZ", hint=f"topics: {', '.join(controlz.TOPICS)}")
+        frame = self._debug(
             "controlz",
             tables.CONTROLZ,
-            lambda data, pod, file, topic: mesh_config.read_controlz(data, topic=topic, istiod=pod, file=file),
+            lambda data, pod, file, name: controlz.read_controlz(data, topic=name, istiod=pod, file=file),
         )
+        return frame[frame.topic == topic].reset_index(drop=True) if topic else frame
 
     @returns(tables.CONFIG_DRIFT)
     def config_drift(self) -> pd.DataFrame:

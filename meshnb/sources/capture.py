@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from meshnb.errors import Forbidden, MeshnbError, NotFound, SourceError, SourceTimeout, Unreachable, UsageError
+from meshnb.errors import Forbidden, MeshnbError, NotFound, UsageError
 from meshnb.model.manifest import Document
 from meshnb.model.resources import Resource
 from meshnb.sources import capture_plan
-from meshnb.sources.capture_plan import Page, PodPlan
+from meshnb.sources.capture_plan import PodPlan
+from meshnb.sources.capture_pods import PodReader, ask_by_agents
 from meshnb.sources.kubernetes import Cluster
 from meshnb.sources.partial import PartialSnapshot, PartialWriter
-from meshnb.sources.pod_streams import forward_request, run_in_pod
 from meshnb.sources.snapshot import Snapshot, SnapshotWriter, pack
 
 Progress = Callable[[str], None]
@@ -126,7 +125,7 @@ class CaptureRun:
         self.cluster, self.partial, self.options, self.progress = cluster, partial, options, progress
         self._lock = threading.Lock()
         self._done = self._failed = self._bytes = 0
-        self._no_forward = ""
+        self.reader = PodReader(cluster, partial, since_s=options.since_s, tail=options.tail)
 
     def objects(self) -> list[Mapping[str, Any]]:
         """List every kind; the pods come back for planning."""
@@ -222,77 +221,21 @@ class CaptureRun:
         with ThreadPoolExecutor(max_workers=max(self.options.concurrency, 1)) as pool:
             for _ in pool.map(lambda plan: self._pod(plan, len(plans)), plans):
                 pass
+        if not self.reader.synced:
+            istiods = [plan for plan in plans if plan.container == "discovery"]
+            proxies = [plan for plan in plans if plan.container != "discovery"]
+            ask_by_agents(self.reader, proxies, istiods, system=self.options.istio_namespace)
 
     def _pod(self, plan: PodPlan, total: int) -> None:
-        """Ask one pod; a port that cannot be reached, or was twice too slow, is not asked for its other pages."""
-        dead: dict[int, str] = {}
-        slow: Counter[int] = Counter()
-        failed = 0
-        for page in plan.pages:
-            if self.partial.has(page.document.path):
-                continue
-            try:
-                if page.port in dead:
-                    raise Unreachable(dead[page.port])
-                body = self._fetch(plan, page)
-            except (Unreachable, SourceTimeout) as error:
-                slow[page.port] += 1
-                if isinstance(error, Unreachable) or slow[page.port] > 1:
-                    dead.setdefault(page.port, error.message)
-                self.partial.fail(page.document, error.message)
-                failed += 1
-            except MeshnbError as error:
-                self.partial.fail(page.document, error.message)
-                failed += 1
-            else:
-                self.partial.add(page.document, body)
-                with self._lock:
-                    self._bytes += len(body)
+        """Ask one pod, and tell of it."""
+        size, failed = self.reader.read(plan)
         with self._lock:
+            self._bytes += size
             self._done, self._failed = self._done + 1, self._failed + bool(failed)
-            size = f"{self._bytes / 1e6:.1f} MB, about {self._bytes / self._done * total / 1e6:.0f} MB in all"
+            so_far = f"{self._bytes / 1e6:.1f} MB, about {self._bytes / self._done * total / 1e6:.0f} MB in all"
             self.progress(
-                f"pod {self._done} of {total}: {plan.name}.{plan.namespace}; {size}; {self._failed} incomplete"
+                f"pod {self._done} of {total}: {plan.name}.{plan.namespace}; {so_far}; {self._failed} incomplete"
             )
-
-    def _fetch(self, plan: PodPlan, page: Page) -> bytes:
-        if page.port == 0:
-            container = page.path.removesuffix("-previous")
-            return self.cluster.logs(
-                plan.name,
-                plan.namespace,
-                container,
-                since_s=self.options.since_s,
-                tail=self.options.tail,
-                previous=page.path != container,
-            )
-        if page.port < 0:
-            return run_in_pod(self.cluster, plan.name, plan.namespace, plan.container, page.path.split())
-        if self._no_forward and page.fallback:
-            return run_in_pod(self.cluster, plan.name, plan.namespace, plan.container, page.fallback)
-        try:
-            status, body = forward_request(
-                self.cluster, plan.name, plan.namespace, page.port, page.path, method=page.method
-            )
-        except Forbidden as error:
-            if not page.fallback:
-                raise
-            # it will be refused everywhere: ask by exec from now on
-            self._no_forward = error.message
-            self.partial.note(f"Ports were asked by exec: {error.message}")
-            return run_in_pod(self.cluster, plan.name, plan.namespace, plan.container, page.fallback)
-        if "/app-health." in page.document.path:
-            return f"HTTP {status}\n".encode() + body
-        if status == 404:
-            raise NotFound(f"HTTP 404 {_text(body)}".strip())
-        # an agent that is not ready says so with 503: that is its answer
-        if status != 200 and not page.document.path.endswith("/ready.txt"):
-            raise SourceError(f"HTTP {status} {_text(body)}".strip())
-        return body
-
-
-def _text(body: bytes) -> str:
-    return body[:200].decode("utf-8", "replace").strip()
 
 
 def _split(page: bytes) -> tuple[str, list[bytes]]:

@@ -11,7 +11,10 @@ from typing import Any
 from meshnb.model.manifest import Document
 from meshnb.model.resources import RESOURCES, Resource
 
-ADMIN, AGENT, MONITORING, CONTROLZ = 15000, 15020, 15014, 9876
+ADMIN, AGENT, AGENT_DEBUG = 15000, 15020, 15004
+MONITORING, DEBUG, CONTROLZ = 15014, 8080, 9876
+LOG, COMMAND = 0, -1
+"""What stands for a port where none is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +23,18 @@ class Page:
 
     Args:
         document: where it goes in the snapshot.
-        port: port that answers; 0 for a log, -1 for a command.
+        port: port that answers; `LOG` for a log, `COMMAND` for a command.
         path: path with query; of a log the container; of a command the command.
         method: HTTP method.
-        fallback: command in the container that answers the same, where the port cannot be reached.
+        other_ports: ports that answer the same, tried where the first is closed.
+        fallback: command in the container that answers the same, where no port can be reached.
     """
 
     document: Document
     port: int
     path: str
     method: str = "GET"
+    other_ports: tuple[int, ...] = ()
     fallback: tuple[str, ...] = ()
 
 
@@ -54,7 +59,11 @@ _PROXY_PAGES = (
     ("logging.txt", "logging", "/logging", "POST"),
     ("ready.txt", "ready", "/ready", "GET"),
 )
-_AGENT_PAGES = (("ready.txt", "/healthz/ready"), ("stats.prom", "/stats/prometheus"))
+_AGENT_PAGES = (
+    ("ready.txt", "/healthz/ready"),
+    ("stats.prom", "/stats/prometheus"),
+    ("ndsz.json", "/debug/ndsz"),
+)
 DEBUG_PAGES = (
     "syncz",
     "adsz",
@@ -68,7 +77,15 @@ DEBUG_PAGES = (
 )
 PER_PROXY_PAGES = ("edsz", "config_dump", "ndsz")
 _PPROF = (("heap", "/debug/pprof/heap"), ("goroutine", "/debug/pprof/goroutine"))
-_CONTROLZ = (("scope", "/scopej/"), ("memory", "/memj/"), ("process", "/procj/"))
+# signals are left out on purpose; metrics are gone from newer releases, and stand in metrics.prom anyway
+_CONTROLZ = (
+    ("scope", "/scopej/"),
+    ("memory", "/memj/"),
+    ("env", "/envj/"),
+    ("process", "/procj/"),
+    ("version", "/versionj/"),
+    ("metrics", "/metricj/"),
+)
 
 
 def resources(names: Sequence[str] = ()) -> tuple[Resource, ...]:
@@ -96,7 +113,7 @@ def proxy_plan(
             ADMIN,
             path,
             method,
-            ("pilot-agent", "request", method, path.lstrip("/")),
+            fallback=("pilot-agent", "request", method, path.lstrip("/")),
         )
         for file, kind, path, method in _PROXY_PAGES
     ]
@@ -114,13 +131,13 @@ def proxy_plan(
             pages.append(Page(document, AGENT, path))
     if ports:
         document = Document(f"agent/{proxy}/ports.txt", "agent", proxy=proxy, obtained="ss -tnlp")
-        pages.append(Page(document, -1, "ss -tnlp"))
+        pages.append(Page(document, COMMAND, "ss -tnlp"))
     for container, restarts in _containers(pod).items() if logs else ():
         kind = "proxy_log" if container == "istio-proxy" else "container_log"
         for suffix in ("", "-previous") if previous and restarts else ("",):
             path = f"logs/{proxy}/{container}{suffix}.log"
             pages.append(
-                Page(Document(path, kind, proxy=proxy, obtained=f"log of {container}{suffix}"), 0, container + suffix)
+                Page(Document(path, kind, proxy=proxy, obtained=f"log of {container}{suffix}"), LOG, container + suffix)
             )
     return PodPlan(name, namespace, "istio-proxy", tuple(pages))
 
@@ -144,7 +161,12 @@ def istiod_plan(
             query = f"/debug/{page}?proxyID={proxy}" + ("&include_eds=true" if page == "config_dump" else "")
             pages.append(_debug(folder, f"{page}.{proxy}", query, proxy=proxy))
     pages.append(
-        Page(Document(f"{folder}/metrics.prom", "istiod_metrics", obtained="GET /metrics"), MONITORING, "/metrics")
+        Page(
+            Document(f"{folder}/metrics.prom", "istiod_metrics", obtained="GET /metrics"),
+            MONITORING,
+            "/metrics",
+            fallback=("pilot-discovery", "request", "GET", "/metrics"),
+        )
     )
     for topic, path in _CONTROLZ:
         document = Document(f"{folder}/debug/controlz.{topic}.json", "istiod_debug", obtained=f"GET :{CONTROLZ}{path}")
@@ -156,7 +178,7 @@ def istiod_plan(
         ]
     if logs:
         document = Document(f"logs/{name}.{namespace}/discovery.log", "container_log", obtained="log of discovery")
-        pages.append(Page(document, 0, "discovery"))
+        pages.append(Page(document, LOG, "discovery"))
     return PodPlan(name, namespace, "discovery", tuple(pages))
 
 
@@ -174,7 +196,8 @@ def _probes(pod: Mapping[str, Any]) -> dict[str, str]:
 
 def _debug(folder: str, name: str, path: str, *, proxy: str = "") -> Page:
     document = Document(f"{folder}/debug/{name}.json", "istiod_debug", proxy=proxy, obtained=f"GET {path}")
-    return Page(document, MONITORING, path, fallback=("pilot-discovery", "request", "GET", path))
+    command = ("pilot-discovery", "request", "GET", path)
+    return Page(document, MONITORING, path, other_ports=(DEBUG,), fallback=command)
 
 
 def _containers(pod: Mapping[str, Any]) -> dict[str, int]:

@@ -89,6 +89,15 @@ class PartialSnapshot:
         with self._lock:
             return path in self._documents and not self._documents[path].error
 
+    def has_any(self, start: str, end: str) -> bool:
+        """Whether a document whose path begins and ends so is there already."""
+        with self._lock:
+            return any(
+                not document.error
+                for path, document in self._documents.items()
+                if path.startswith(start) and path.endswith(end)
+            )
+
     def plan(self, documents: Iterable[Document]) -> None:
         """Note what will be captured, so that the manifest says what is missing from now on."""
         with self._lock:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+# variables whose value is a secret, by the end of their name
+_SECRET_NAME = rb"[\w.-]*(?i:passw(?:or)?d|_pass|_pwd|secret|token|credentials?|(?:api|access|private|secret)_?key)"
 _RULES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     (
         "private-key",
@@ -32,6 +34,14 @@ _RULES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
             rb"(?=[A-Za-z._~+/-]*(?:[0-9=]|[a-z][A-Z])|[A-Za-z0-9._~+/=-]{32})[A-Za-z0-9._~+/=-]{8,}"
         ),
     ),
+    ("env", re.compile(rb'("name":\s*"' + _SECRET_NAME + rb'",\s*"value":\s*")(?!\[redacted)(?:[^"\\]|\\.)+')),
+    # the same as JSON within JSON, in last-applied-configuration
+    (
+        "env",
+        re.compile(
+            rb'("name\\":\s*\\"' + _SECRET_NAME + rb'\\",\s*\\"value\\":\s*\\")(?!\[redacted)(?:[^\\]|\\\\\\"|\\\\)+'
+        ),
+    ),
     ("url-password", re.compile(rb"(?<=://)[^/\s:@\"']+:[^/\s:@\"']+(?=@)")),
 )
 
@@ -45,7 +55,8 @@ def redact(data: bytes) -> tuple[bytes, Counter[str]]:
     """
     struck: Counter[str] = Counter()
     for name, pattern in _RULES:
-        data, count = pattern.subn(b"[redacted:" + name.encode() + b"]", data)
+        kept = rb"\1" if pattern.groups else b""
+        data, count = pattern.subn(kept + b"[redacted:" + name.encode() + b"]", data)
         if count:
             struck[name] += count
     return data, struck

@@ -42,6 +42,12 @@ def test_sd_23_sd_26_settings_to_be_wary_of(env, severity, word):
     assert finding.severity is severity and word in finding.summary
 
 
+def test_t10_debug_pages_that_ask_nobody_who_they_are_are_found():
+    """T10: localhost is free, others need authentication, unless ENABLE_DEBUG_ENDPOINT_AUTH is false."""
+    (finding,) = run("MNB0401", istiods=istiod(ENABLE_DEBUG_ON_HTTP="false", ENABLE_DEBUG_ENDPOINT_AUTH="false"))
+    assert (finding.severity, finding.fix[0].text) == (Severity.WARNING, "ENABLE_DEBUG_ENDPOINT_AUTH=true")
+
+
 def test_sd_26_a_closed_istiod_passes_and_none_is_unknown():
     """SD-26."""
     (finding,) = run("MNB0401", istiods=istiod(ENABLE_DEBUG_ON_HTTP="false"))

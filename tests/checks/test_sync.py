@@ -247,7 +247,15 @@ def test_sd_35_the_version_of_istiod_is_taken_from_its_image_where_syncz_does_no
     """SD-35: the HTTP shape names no istiod version."""
     settings = {name: [] for name in ISTIODS.column_names}
     row = dict.fromkeys(settings) | {"namespace": "istio-system", "istiod": "istiod-1", "version": "1.19.0"}
-    flags = ["ready", "sniffing_inbound", "sniffing_outbound", "analysis", "debug_on_http", "plaintext_xds"]
+    flags = [
+        "ready",
+        "sniffing_inbound",
+        "sniffing_outbound",
+        "analysis",
+        "debug_on_http",
+        "debug_auth",
+        "plaintext_xds",
+    ]
     row |= dict.fromkeys(flags, True) | {"trace_sampling": 1.0, "args": [], "env": json.dumps({})}
     frame = status(("a.n", "CDS", "SYNCED"), istiod_version=None)
     (finding,) = run("MNB0314", proxy_status=frame, istiods=ISTIODS.rows([row]))

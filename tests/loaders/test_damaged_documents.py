@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshnb.errors import FormatError
-from meshnb.loaders import istiod_debug, istiod_debug_services, mesh_config
+from meshnb.loaders import controlz, istiod_debug, istiod_debug_services, mesh_config
 from meshnb.loaders.istio_objects import destination_rules_table, gateways_table, virtual_services_table
 from meshnb.loaders.istioctl_analyze import read_analysis
 from meshnb.loaders.objects import decode_objects, endpoint_slices_table, objects_table, pods_table, services_table
@@ -68,7 +68,7 @@ CASES = {
     ),
     "mesh": (lambda d: mesh_config.read_mesh_config(d, file="f"), {"defaultConfig": {"concurrency": 2}}),
     "controlz": (
-        lambda d: mesh_config.read_controlz(d, topic="scope", file="f"),
+        lambda d: controlz.read_controlz(d, topic="scope", file="f"),
         [{"name": "a", "output_level": "info"}],
     ),
     "objects": (of_objects(objects_table), recorded("virtualservices.json")),

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from meshnb.errors import FormatError
+from meshnb.loaders.controlz import read_controlz
 from meshnb.loaders.istiod_debug import read_adsz, read_authorizationz, read_push_status, read_watches
 from meshnb.loaders.istiod_debug_services import read_edsz, read_endpoint_shards, read_ndsz, read_registryz
-from meshnb.loaders.mesh_config import mesh_config_table, read_controlz, read_mesh_config
+from meshnb.loaders.mesh_config import mesh_config_table, read_mesh_config
 
 CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 EDS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -214,6 +215,26 @@ def test_sd_34_controlz():
     assert dict(zip(memory.name, memory.value, strict=True)) == {"Alloc": "1024", "PauseNs": "[1,2]"}
     process = read_controlz('{"pid": 1, "hostname": "istiod-1"}', topic="process")
     assert process.value.tolist() == ["1", "istiod-1"]
+
+
+def test_sd_34_metrics_of_controlz_are_named_as_prometheus_names_them():
+    """SD-34: the topic of older releases, in the shape of prom2json."""
+    pushes = {"labels": {"type": "cds"}, "value": "3"}
+    counter = {"name": "pilot_xds_pushes", "help": "Pushes.", "type": "COUNTER", "metrics": [pushes]}
+    times = {"buckets": {"0.1": "2"}, "count": "2", "sum": "0.1"}
+    pauses = {"quantiles": {"0.5": "1"}, "count": "4", "sum": "2"}
+    families = [counter, {"name": "time", "metrics": [times]}, {"name": "gc", "metrics": [pauses]}, {"name": "none"}]
+    found = read_controlz(json.dumps(families), topic="metrics").set_index("name")
+    assert found.value.to_dict() == {
+        'pilot_xds_pushes{type="cds"}': "3",
+        'time_bucket{le="0.1"}': "2",
+        "time_count": "2",
+        "time_sum": "0.1",
+        'gc{quantile="0.5"}': "1",
+        "gc_count": "4",
+        "gc_sum": "2",
+    }
+    assert found.detail.iloc[0] == "COUNTER: Pushes."
 
 
 @pytest.mark.parametrize(

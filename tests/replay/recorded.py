@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from contextlib import ExitStack, contextmanager
-from uuid import NAMESPACE_URL, uuid5
 
 from replay.apiserver import ReplayApiServer
 from replay.pages import PageServer
@@ -16,6 +14,13 @@ ISTIOD = {
     "metadata": {"name": "istiod-1", "namespace": "istio-system", "labels": {"app": "istiod", "istio": "pilot"}},
     "spec": {"containers": [{"name": "discovery", "image": "docker.io/istio/pilot:1.17.8", "args": ["discovery"]}]},
     "status": {"phase": "Running", "podIP": "127.0.40.9", "conditions": [{"type": "Ready", "status": "True"}]},
+}
+CONTROLZ = {
+    "/scopej/": b'[{"name": "ads", "output_level": "info"}]',
+    "/memj/": b'{"Alloc": 1024}',
+    "/envj/": b'[{"name": "REVISION", "value": "default"}, {"name": "DB_PASSWORD", "value": "hunter2"}]',
+    "/procj/": b'{"pid": 1}',
+    "/versionj/": b'{"version": "1.17.8"}',
 }
 _ENVOY = {
     "config_dump.json": "/config_dump",
@@ -42,7 +47,7 @@ def recorded_cluster(snapshot, *, dead=(), exec_only=False):
     for document in snapshot.documents("kubernetes"):
         plural = document.path.rpartition("/")[2].removesuffix(".json")
         lists[plural] = json.loads(snapshot.read(document))["items"]
-    lists["pods"] = [*map(_whole, lists["pods"]), ISTIOD]
+    lists["pods"] = [*lists["pods"], ISTIOD]
     with ExitStack() as stack:
         by_pod = {}
         for document in snapshot.documents():
@@ -55,9 +60,13 @@ def recorded_cluster(snapshot, *, dead=(), exec_only=False):
             elif parts[0] == "istiod" and "debug" in parts:
                 page = f"/debug/{parts[-1].removesuffix('.json')}"
                 by_pod.setdefault(("istiod-1.istio-system", 15014), {})[page] = snapshot.read(document)
-        by_pod[("istiod-1.istio-system", 9876)] = {"/scopej/": b'[{"name": "ads", "output_level": "info"}]'}
+        by_pod[("istiod-1.istio-system", 9876)] = CONTROLZ
         for proxy in [key[0] for key in by_pod if key[1] == 15000]:
-            agent = {"/healthz/ready": (503, b"not ready: x"), "/stats/prometheus": b"istio_agent_go_info 1\n"}
+            agent = {
+                "/healthz/ready": (503, b"not ready: x"),
+                "/stats/prometheus": b"istio_agent_go_info 1\n",
+                "/debug/ndsz": (404, b"{}"),
+            }
             by_pod[(proxy, 15020)] = agent
         for (proxy, port), pages in by_pod.items():
             pod, _, namespace = proxy.rpartition(".")
@@ -71,18 +80,6 @@ def recorded_cluster(snapshot, *, dead=(), exec_only=False):
                 backends[(pod, namespace, port)] = server.address
         logs[("istiod-1", "istio-system", "discovery")] = "2026-11-23T09:00:00Z\tinfo\tads\tready\n"
         yield stack.enter_context(ReplayApiServer(lists, backends=backends, commands=commands, logs=logs))
-
-
-def _whole(pod):
-    """The pod with what the schema of pods asks for and older labs left out."""
-    pod = copy.deepcopy(pod)
-    images = {container["name"]: container["image"] for container in pod["spec"]["containers"]}
-    for owner in pod["metadata"].get("ownerReferences", ()):
-        owner.setdefault("uid", str(uuid5(NAMESPACE_URL, owner["name"])))
-    for status in pod["status"].get("containerStatuses", ()):
-        status.setdefault("image", images[status["name"]])
-        status.setdefault("imageID", "")
-    return pod
 
 
 def _request(pages):

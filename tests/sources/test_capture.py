@@ -45,7 +45,7 @@ def test_a_captured_cluster_gives_the_tables_of_the_snapshot_it_replays(demo, tm
         assert rows[0] == rows[1], name
     assert live.proxy_status().istiod.unique().tolist() == ["istiod-1"]
     assert live.endpoint_truth("catalog").verdict.tolist() == ["agrees"] * 3
-    assert live.controlz().value.tolist() == ["info"]
+    assert live.controlz("scope").value.tolist() == ["info"]
     assert snapshot.manifest.versions["kubernetes"] == "v1.29.2"
     assert not (tmp_path / "s.tar.gz.partial").exists()
     assert any(step.startswith("1 istiods, 5 proxies") for step in steps)
@@ -149,7 +149,110 @@ def test_a_page_that_is_not_there_is_recorded_as_such(demo, tmp_path):
     with recorded_cluster(demo) as api:
         snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
     errors = {d.path.rpartition("/")[2]: d.error for d in snapshot.failed("istiod_debug")}
-    assert errors["registryz.json"].startswith("HTTP 404")
+    assert errors["controlz.metrics.json"].startswith("HTTP 404")
+
+
+def istiod_pages(api):
+    """What istiod answers on its monitoring port, and where that is."""
+    return api.backends.pop(("istiod-1", "istio-system", 15014))
+
+
+def test_sd_34_all_of_controlz_is_there_without_secrets(demo, tmp_path):
+    """SD-34: scopes, memory, environment, process, version; a release without the topic metrics says so."""
+    with recorded_cluster(demo) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    table = Mesh(snapshot).controlz()
+    assert sorted(set(table.topic)) == ["env", "memory", "process", "scope", "version"]
+    assert Mesh(snapshot).controlz("env").set_index("name").value.to_dict() == {
+        "REVISION": "default",
+        "DB_PASSWORD": "[redacted:env]",
+    }
+    assert not any(b"hunter2" in p.read_bytes() for p in (tmp_path / "s").rglob("*") if p.is_file())
+    (metrics,) = [d for d in snapshot.failed("istiod_debug") if "controlz" in d.path]
+    assert metrics.error.endswith("this release has no such topic")
+    with pytest.raises(UsageError, match="no topic 'signals'"):
+        Mesh(snapshot).controlz("signals")
+
+
+def test_debug_pages_are_asked_of_8080_where_15014_is_closed(demo, tmp_path):
+    with recorded_cluster(demo) as api:
+        api.backends[("istiod-1", "istio-system", 8080)] = istiod_pages(api)
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    (syncz,) = [d for d in snapshot.documents("istiod_debug") if d.path.endswith("syncz.json")]
+    assert syncz.obtained == "GET :8080/debug/syncz"
+    assert not Mesh(snapshot).proxy_status().empty
+    (metrics,) = snapshot.failed("istiod_metrics")
+    assert "localhost:15014" in metrics.error and "pilot-discovery" in metrics.error
+
+
+def test_t10_debug_pages_that_ask_for_proof_are_asked_from_inside_the_pod(demo, tmp_path):
+    """T10: localhost is free, others need authentication."""
+    syncz = next(demo.read(d) for d in demo.documents("istiod_debug") if d.path.endswith("syncz.json"))
+    asked = []
+
+    def run(command):
+        asked.append(command)
+        return syncz if command[-1] == "/debug/syncz" else b"{}"
+
+    with recorded_cluster(demo) as api, PageServer({"*": (401, b"unauthenticated request")}) as closed:
+        api.backends[("istiod-1", "istio-system", 15014)] = closed.address
+        api.backends[("istiod-1", "istio-system", 8080)] = closed.address
+        api.commands[("istiod-1", "istio-system", "pilot-discovery")] = run
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    (document,) = [d for d in snapshot.documents("istiod_debug") if d.path.endswith("syncz.json")]
+    assert document.obtained == "exec pilot-discovery request GET /debug/syncz"
+    assert not Mesh(snapshot).proxy_status().empty
+    assert ["pilot-discovery", "request", "GET", "/debug/syncz"] in asked
+    # a port that refuses is not asked for its other pages
+    assert len(closed.asked) == 2
+
+
+def test_every_way_that_failed_is_named(demo, tmp_path):
+    with recorded_cluster(demo, dead=[V1, "istiod-1"]) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    error = {d.path: d.error for d in snapshot.failed()}["istiod/istiod-1.istio-system/debug/syncz.json"]
+    assert all(word in error for word in ("localhost:15014", "localhost:8080", "pilot-discovery"))
+    forwarded = [r for r in api.requests if "istiod-1/portforward" in r]
+    assert len(forwarded) == 3, "15014, 8080 and 9876 are tried once each"
+
+
+def test_sd_18_an_agent_asks_istiod_where_istiod_cannot_be_asked(demo, tmp_path):
+    """SD-18: port 15004, in the shape of xDS; the gateway beside istiod is asked first."""
+    identifier = json.dumps({"Component": "istiod", "ID": "istiod-7", "Info": {"version": "1.27.1"}})
+    config = {"typeUrl": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "configStatus": "SYNCED"}
+    node = {"id": f"sidecar~10.0.0.1~{V1}.istioinaction~x", "metadata": {"CLUSTER_ID": "c"}}
+    client = {"node": node, "genericXdsConfigs": [config]}
+    body = json.dumps({"resources": [client], "controlPlane": {"identifier": identifier}}).encode()
+    with recorded_cluster(demo, dead=["istiod-1"]) as api, PageServer({"/debug/syncz": body}) as agent:
+        gateway = next(k for k in api.backends if k[1] == "istio-system" and k[2] == 15000)
+        api.backends[(*gateway[:2], 15004)] = agent.address
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+        assert sum("ports=15004" in r for r in api.requests) == 1
+    status = Mesh(snapshot).proxy_status()
+    assert status[["proxy", "istiod", "type", "status"]].values.tolist() == [
+        [f"{V1}.istioinaction", "istiod-7", "CDS", "SYNCED"]
+    ]
+    (document,) = [d for d in snapshot.documents("istiod_debug") if d.path.endswith("syncz.json")]
+    assert document.obtained == f"GET :15004/debug/syncz of {gateway[0]}.istio-system"
+    assert any("could not be asked for its sync status" in note for note in snapshot.manifest.notes)
+
+
+def test_agents_that_cannot_ask_either_are_named(demo, tmp_path):
+    with recorded_cluster(demo, dead=["istiod-1"]) as api:
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    notes = [note for note in snapshot.manifest.notes if note.startswith("Port 15004")]
+    assert len(notes) == 3 and all("failed to connect" in note for note in notes)
+
+
+def test_sd_16_agents_tell_the_names_their_dns_answers(demo, tmp_path):
+    """SD-16: from the agent's own page; one that answers no DNS has no names."""
+    table = b'{"table": {"catalog.istioinaction.svc.cluster.local": {"ips": ["10.0.0.1"]}}}'
+    with recorded_cluster(demo) as api, PageServer({"/debug/ndsz": table}) as agent:
+        api.backends[(V1, "istioinaction", 15020)] = agent.address
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s")
+    names = Mesh(snapshot).dns_names()
+    assert names[["proxy", "address"]].values.tolist() == [[f"{V1}.istioinaction", "10.0.0.1"]]
+    assert not [d for d in snapshot.failed("agent") if d.path.endswith("ndsz.json") and V1 not in d.path]
 
 
 def test_what_exists_is_never_overwritten(demo, tmp_path):

@@ -20,6 +20,9 @@ B64 = b"dXNlcjpwYXNzd29yZA=="
         (b"BEARER sEcrEttOkEn", "authorization"),
         (b"x eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0xx.c2ln y", "jwt"),
         (b"https://alice:hunter2@prometheus:9090/", "url-password"),
+        (b'[{"name":"DB_PASSWORD","value":"hunter2 \\"x\\" hunter2"},{"name":"A","value":"b"}]', "env"),
+        (b'{"name": "aws_secret_access_key", "value": "hunter2"}', "env"),
+        (rb'"{\"name\":\"API_TOKEN\",\"value\":\"hunter2\\\"hunter2\"}"', "env"),
         (b"-----BEGIN EC PRIVATE KEY-----\nMHc\n-----END EC PRIVATE KEY-----", "private-key"),
     ],
 )
@@ -34,6 +37,7 @@ def test_secrets_are_struck_and_counted(text, rule):
 @pytest.mark.parametrize(
     "text",
     [b"basic authentication", b"Basic Authentication is off", b"a basic description", b"bearer certificates",
+     b'{"name":"PWD","value":"/home"}', b'{"name":"SECRET_TTL","value":"24h"}', b'{"name":"TOKEN","value":""}',
      b"https://istio.io/latest", b"http://host:9090/a@b"],
 )  # fmt: skip
 def test_words_stay(text):

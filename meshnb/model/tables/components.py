@@ -37,6 +37,12 @@ ISTIODS = Frame(
         ),
         Column("analysis", "bool", "PILOT_ENABLE_ANALYSIS; false if unset.", nullable=False),
         Column("debug_on_http", "bool", "ENABLE_DEBUG_ON_HTTP; true if unset.", nullable=False),
+        Column(
+            "debug_auth",
+            "bool",
+            "ENABLE_DEBUG_ENDPOINT_AUTH; true if unset: who asks from elsewhere than the pod must prove who they are.",
+            nullable=False,
+        ),
         Column("plaintext_xds", "bool", "Whether port 15010 is open: `--grpcAddr` is not empty.", nullable=False),
         Column("args", "list<string>", "Arguments.", nullable=False),
         Column(

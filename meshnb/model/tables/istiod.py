@@ -148,10 +148,15 @@ CONTROLZ = Frame(
     "One row per value of istiod's ControlZ (port 9876).",
     (
         _ISTIOD,
-        Column("topic", "string", "scope, memory, env or process.", nullable=False),
-        Column("name", "string", "Name of the scope, counter, variable or property.", nullable=False),
+        Column("topic", "string", "scope, memory, env, process, version or metrics.", nullable=False),
+        Column(
+            "name",
+            "string",
+            "Name of the scope, counter, variable or property; of a metric with its labels.",
+            nullable=False,
+        ),
         Column("value", "string", "Its value; of a scope the log level.", nullable=False),
-        Column("detail", "string", "Of a scope: what it logs."),
+        Column("detail", "string", "Of a scope: what it logs; of a metric: its type and what it means."),
     ),
     key=("istiod", "topic", "name"),
 )

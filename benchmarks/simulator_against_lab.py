@@ -1,10 +1,13 @@
 """The simulator against a control plane that really debounces, queues and pushes to real Envoys: the lab's.
 
-    meshnb lab up --debounce-after 500ms --debounce-max 2s
-    python benchmarks/simulator_against_lab.py http://127.0.40.2:15014 --debounce-after 0.5 --debounce-max 2 [--json]
+    meshnb lab up --debounce-after 500ms --debounce-max 2s --push-throttle 1
+    python benchmarks/simulator_against_lab.py http://127.0.40.2:15014 --debounce-after 0.5 --debounce-max 2 \
+        --push-throttle 1 [--json]
 
-Changes VirtualServices in four patterns, takes pushes and debounce from the lab's metrics, and runs the same times
-through `meshnb.tuning.simulate`. Times are those at which the lab's answer came back, so a busy machine blurs them.
+Changes VirtualServices in four patterns, takes pushes, debounce, queue and convergence from the lab's metrics, and runs
+the same times through `meshnb.tuning.simulate`. What a push costs is `pilot_xds_push_time`, the building and sending
+alone: convergence and queue are then predicted, not put in. Times are those at which the lab's answer came back, so a
+busy machine blurs them.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ NAMES = (
     "pilot_proxy_convergence_time_sum",
     "pilot_debounce_time_count",
     "pilot_debounce_time_sum",
+    "pilot_proxy_queue_time_sum",
+    "pilot_xds_push_time_sum",
 )
 
 
@@ -70,9 +75,10 @@ def run(url: str, number: int, pattern: list[float], settings: Settings, proxies
     time.sleep(settings.debounce_after_s + 1)
     delta = {name: value - before[name] for name, value in metrics(url).items()}
     pushes, batches = delta["pilot_proxy_convergence_time_count"], delta["pilot_debounce_time_count"]
-    cost = delta["pilot_proxy_convergence_time_sum"] / pushes if pushes else 0.0
+    cost = delta["pilot_xds_push_time_sum"] / pushes if pushes else 0.0
     model = simulate(arrived, settings, proxies, cost)
     waits = (model.batches["closed_s"] - model.batches["opened_s"]).mean()
+    summary = model.summary().iloc[0]
     return {
         "events_s": [round(at, 4) for at in arrived],
         "push_cost_s": round(cost, 5),
@@ -80,8 +86,16 @@ def run(url: str, number: int, pattern: list[float], settings: Settings, proxies
             "batches": batches,
             "pushes": pushes,
             "debounce_s": round(delta["pilot_debounce_time_sum"] / max(batches, 1), 4),
+            "queue_s": round(delta["pilot_proxy_queue_time_sum"] / max(pushes, 1), 5),
+            "convergence_s": round(delta["pilot_proxy_convergence_time_sum"] / max(pushes, 1), 5),
         },
-        "model": {"batches": len(model.batches), "pushes": len(model.pushes), "debounce_s": round(float(waits), 4)},
+        "model": {
+            "batches": len(model.batches),
+            "pushes": len(model.pushes),
+            "debounce_s": round(float(waits), 4),
+            "queue_s": round(float(summary["queue_mean_s"]), 5),
+            "convergence_s": round(float(summary["convergence_mean_s"]), 5),
+        },
     }
 
 
@@ -91,17 +105,22 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--debounce-after", type=float, default=0.1)
     parser.add_argument("--debounce-max", type=float, default=10.0)
+    parser.add_argument("--push-throttle", type=int, default=100)
     parser.add_argument("--proxies", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
-    settings = Settings(debounce_after_s=arguments.debounce_after, debounce_max_s=arguments.debounce_max)
+    settings = Settings(
+        debounce_after_s=arguments.debounce_after,
+        debounce_max_s=arguments.debounce_max,
+        push_throttle=arguments.push_throttle,
+    )
     base = int(time.time()) % 100_000 * 10
     found = {
         name: run(arguments.url.rstrip("/"), base + n, pattern, settings, arguments.proxies)
         for n, (name, pattern) in enumerate(PATTERNS.items())
     }
     if arguments.json:
-        about = {"debounce_after_s": settings.debounce_after_s, "debounce_max_s": settings.debounce_max_s}
+        about = {name: getattr(settings, name) for name in ("debounce_after_s", "debounce_max_s", "push_throttle")}
         print(json.dumps({**about, "proxies": arguments.proxies, "runs": found}, indent=1))
         return
     for name, one in found.items():

@@ -172,3 +172,11 @@ def _analysis(source: Source) -> pd.DataFrame:
 
     data, name = read_document(source)
     return read_analysis(data, file=name)
+
+
+@file_reader("changes")
+def _changes(source: Source) -> pd.DataFrame:
+    from meshnb.loaders.kubernetes_changes import read_changes
+
+    data, name = read_document(source)
+    return read_changes(data, file=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from meshnb.errors import UsageError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from meshnb.runbook.tuning_panel import TuningPanel
+    from meshnb.tuning.simulator import Event
     from meshnb.views.charts import Chart
     from meshnb.views.decision import Decision
     from meshnb.views.tables import Table
@@ -175,10 +177,14 @@ class ControlPlaneViews(ControlPlaneTables):
         """Quantiles of the convergence time, each with the bucket it lies in: what is sure, what is estimated."""
         return histograms.quantiles(self.convergence_buckets())
 
-    def tuning_panel(self, *, window: str | Window = "") -> TuningPanel:
+    def tuning_panel(self, *, window: str | Window = "", events: Sequence[Event] = ()) -> TuningPanel:
         """Sliders over the batches of this mesh, with the settings in effect to begin with.
 
         The batches are those of istiod's log if it was captured, else the measured rate of batches, evenly spread.
+
+        Args:
+            window: as in `control_plane`.
+            events: changes to take instead, as `meshnb.tuning.events_of_changes(mesh.changes())`.
         """
         from meshnb.runbook.tuning_panel import tuning_panel
         from meshnb.tuning.events import events_of_batches
@@ -186,8 +192,8 @@ class ControlPlaneViews(ControlPlaneTables):
 
         frames = self._recorded(window).frames
         found = inputs(frames)
-        events = found.events
-        if not self.absent("push_batches") and len(batches := self.push_batches()):
+        events = events or found.events
+        if events is found.events and not self.absent("push_batches") and len(batches := self.push_batches()):
             events = events_of_batches(batches)
         settings = settings_now(frames, self._facts())
         return tuning_panel(events, settings=settings, proxies=found.proxies, push_cost=found.push_cost)

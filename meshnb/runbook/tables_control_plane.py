@@ -20,6 +20,8 @@ from meshnb.tuning.signals import Thresholds
 if TYPE_CHECKING:
     import pandas as pd
 
+    from meshnb.tuning.simulator import Event
+
 _TELEMETRY = Needs("prometheus", "prometheus/telemetry.")
 _SETTINGS = ("kubernetes/deployments.", "kubernetes/configmaps.", "kubernetes/horizontalpodautoscalers.")
 
@@ -35,6 +37,7 @@ class ControlPlaneTables(MeshBase):
         **{f"request_{name}": _TELEMETRY for name in ("rates", "success", "gap", "pods", "health")},
         "push_batches": Needs("container_log", "logs/", "discovery"),
         "istiod_settings": Needs("kubernetes", "kubernetes/deployments."),
+        "changes": Needs("kubernetes", "kubernetes/"),
     }
 
     thresholds: Thresholds = Thresholds()
@@ -154,11 +157,13 @@ class ControlPlaneTables(MeshBase):
         push_throttle: int | None = None,
         istiods: int | None = None,
         window: str | Window = "",
+        events: Sequence[Event] = (),
     ) -> pd.DataFrame:
         """The changes of the window through debounce and push queue, as set now and with other settings.
 
         The model is calibrated with what was measured: rate of changes, proxies, time to push one proxy. The row
-        `measured` has what Prometheus counted, so one sees how far the model is off.
+        `measured` has what Prometheus counted, so one sees how far the model is off. Compare the means: quantiles of
+        the row `measured` are estimates from buckets.
 
         Args:
             debounce_after_s: `PILOT_DEBOUNCE_AFTER` to try.
@@ -166,6 +171,7 @@ class ControlPlaneTables(MeshBase):
             push_throttle: `PILOT_PUSH_THROTTLE` to try.
             istiods: instances to try.
             window: as in `control_plane`.
+            events: the changes one by one instead of their rate, as `meshnb.tuning.events_of_changes(mesh.changes())`.
 
         Returns:
             Rows `measured`, `now` and `changed`; empty where rate of changes, proxies or push time were not measured.
@@ -179,7 +185,7 @@ class ControlPlaneTables(MeshBase):
             "istiods": istiods,
         }
         changes = {name: value for name, value in changes.items() if value is not None}
-        return what_if(self._recorded(window).frames, self._facts(), changes)
+        return what_if(self._recorded(window).frames, self._facts(), changes, events=events)
 
     def _facts(self) -> levers.Facts:
         settings = (
@@ -227,6 +233,25 @@ class ControlPlaneTables(MeshBase):
             return read_push_batches(data, istiod=istiod, file=self.snapshot.source_of(document))
 
         return self.each_document("push_batches", tables.PUSH_BATCHES, read)
+
+    @returns(tables.CHANGES)
+    def changes(self, *, window: str | Window = "") -> pd.DataFrame:
+        """When objects of Kubernetes and Istio changed, as they tell themselves, and what istiod pushes for it.
+
+        Args:
+            window: only changes of this time; default is the mesh's window.
+        """
+        from meshnb.loaders.kubernetes_changes import read_changes
+
+        def read(document: Document, data: bytes) -> pd.DataFrame:
+            return read_changes(data, file=self.snapshot.source_of(document))
+
+        frame = self.each_document("changes", tables.CHANGES, read)
+        now = self.snapshot.manifest.created
+        span = window if isinstance(window, Window) else Window.parse(window, now=now) if window else self.window
+        if span is not None:
+            frame = frame[(frame["time"] >= span.start) & (frame["time"] <= span.end)]
+        return frame.sort_values("time", kind="stable", ignore_index=True)
 
     @returns(requests.REQUEST_RATES)
     def request_rates(self) -> pd.DataFrame:

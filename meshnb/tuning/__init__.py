@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from meshnb.tuning.catalogue import queries as queries
     from meshnb.tuning.catalogue import query as query
     from meshnb.tuning.events import events_of_batches as events_of_batches
+    from meshnb.tuning.events import events_of_changes as events_of_changes
     from meshnb.tuning.events import events_of_rates as events_of_rates
     from meshnb.tuning.histograms import buckets as buckets
     from meshnb.tuning.histograms import quantiles as quantiles
@@ -44,6 +45,7 @@ _PUBLIC = {
     "discovery_selectors": "levers",
     "env_setting": "levers",
     "events_of_batches": "events",
+    "events_of_changes": "events",
     "events_of_rates": "events",
     "lint": "linter",
     "load_yaml": "performance",

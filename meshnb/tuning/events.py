@@ -1,4 +1,4 @@
-"""Events for the simulator, from what a mesh reports: rates over time, or istiod's log."""
+"""Events for the simulator, from what a mesh reports: rates over time, istiod's log, or changes of objects."""
 
 from __future__ import annotations
 
@@ -52,5 +52,31 @@ def events_of_batches(batches: pd.DataFrame) -> list[Event]:
         full = row["full"] is True or str(row["full"]) == "<NA>"
         steps = max(int(row["events"]) - 1, 1)
         found += [(first + (last - first) * n / steps, full) for n in range(int(row["events"]))]
+    found.sort()
+    return [Event(at - found[0][0], full) for at, full in found]
+
+
+def events_of_changes(changes: pd.DataFrame) -> list[Event]:
+    """Events from changes of Kubernetes and Istio objects; repeated ones are spread evenly.
+
+    Args:
+        changes: as `mesh.changes` and `read_changes` give them; those for which istiod pushes nothing, and those
+            without a time, are left out.
+
+    Returns:
+        Events with times in seconds since the first.
+
+    Example:
+        >>> import meshnb
+        >>> events = events_of_changes(meshnb.open("demo").changes())
+        >>> events[0]
+        Event(at_s=0.0, full=True)
+    """
+    found: list[tuple[float, bool]] = []
+    for row in changes.dropna(subset=["push", "time"]).to_dict("records"):
+        last = row["time"].timestamp()
+        first = min(row["since"].timestamp(), last) if row["since"] == row["since"] else last
+        steps = max(int(row["count"]) - 1, 1)
+        found += [(last - (last - first) * n / steps, row["push"] == "full") for n in range(int(row["count"]))]
     found.sort()
     return [Event(at - found[0][0], full) for at, full in found]

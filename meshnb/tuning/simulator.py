@@ -91,6 +91,8 @@ class Simulation:
                     "batches": len(self.batches),
                     "pushes": len(self.pushes),
                     "merged": int(self.pushes["batches"].sum() - len(queued)),
+                    "queue_mean_s": _mean(wait),
+                    "convergence_mean_s": _mean(convergence),
                     "debounce_p99_s": _p99(self.events["debounce_s"]),
                     "queue_p99_s": _p99(wait),
                     "convergence_p99_s": _p99(convergence),
@@ -328,6 +330,10 @@ def _frames(
         {name: [push[name] for push in pushes] for name in SIMULATED_PUSHES.column_names}
     )
     return Simulation(settings, proxies, of_batches, of_events, of_pushes)
+
+
+def _mean(values: pd.Series) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _p99(values: pd.Series) -> float | None:

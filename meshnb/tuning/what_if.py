@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +20,31 @@ _TYPES = 4
 
 
 @returns(SIMULATIONS)
-def what_if(frames: Mapping[str, pd.DataFrame], facts: Facts, changes: Mapping[str, Any]) -> pd.DataFrame:
+def what_if(
+    frames: Mapping[str, pd.DataFrame], facts: Facts, changes: Mapping[str, Any], *, events: Sequence[Event] = ()
+) -> pd.DataFrame:
     """Simulate the window as it was set, and with changes.
 
     Counters do not say when within a step changes came. Each batch istiod made is taken for one event, evenly spread:
-    that gives back the batches of now, and shows which of them a longer debounce would have merged.
+    that gives back the batches of now, and shows which of them a longer debounce would have merged. `events` that are
+    known better stand in for them.
+
+    What one push costs is the mean that istiod counted, from sums and not from buckets: nearly every push of a small
+    mesh lies in the first bucket, where a quantile is an estimate.
 
     Args:
         frames: recorded samples by query.
         facts: what is known of istiod's settings; what is not known is the default up to Istio 1.20.
         changes: fields of `Settings` to change.
+        events: the changes of the window, if they are known one by one.
     """
     import pandas as pd
 
     found = inputs(frames)
     if not found.measured:
         return SIMULATIONS.empty()
+    if events:
+        found = replace(found, events=list(events))
     now = settings_now(frames, facts)
     changed = replace(now, **changes)
     rows = [_measured(frames, len(found.events))]
@@ -58,11 +67,13 @@ def inputs(frames: Mapping[str, pd.DataFrame]) -> Inputs:
     """Events, proxies and cost of a push from recorded samples."""
     bursts, proxies, push = (_values(frames, name) for name in ("batches", "connections_by_istiod", "push_p50"))
     bursts = bursts if bursts is not None else _values(frames, "updates_by_istiod")
-    if bursts is None or proxies is None or push is None:
+    mean = _per_push(frames, "push_seconds")
+    if bursts is None or proxies is None or (push is None and mean is None):
         return Inputs([], 0, 0.0, False)
     start = bursts.index[0]
     events = events_of_rates([(at - start).total_seconds() for at in bursts.index], bursts.tolist())
-    return Inputs(events, round(float(proxies.max())), float(push.median()) * _TYPES, True)
+    cost = mean if mean is not None or push is None else float(push.median()) * _TYPES
+    return Inputs(events, round(float(proxies.max())), cost or 0.0, True)
 
 
 def settings_now(frames: Mapping[str, pd.DataFrame], facts: Facts) -> Settings:
@@ -82,7 +93,13 @@ def _measured(frames: Mapping[str, pd.DataFrame], events: int) -> pd.DataFrame:
     count = _values(frames, "push_count")
     batches = events if _values(frames, "batches") is not None else 0
     row: dict[str, object] = {"name": "measured", "events": events, "batches": batches, "merged": 0}
-    row["pushes"] = round(float(count.iloc[-1]) / _TYPES) if count is not None else 0
+    whole = _values(frames, "convergence_count")
+    if whole is not None:
+        row["pushes"] = round(float(whole.iloc[-1]))
+    else:
+        row["pushes"] = round(float(count.iloc[-1]) / _TYPES) if count is not None else 0
+    row["queue_mean_s"] = _per_push(frames, "queue_seconds")
+    row["convergence_mean_s"] = _per_push(frames, "convergence_seconds")
     for column, name in (
         ("debounce_p99_s", "debounce_p99"),
         ("queue_p99_s", "queue_p99"),
@@ -91,6 +108,14 @@ def _measured(frames: Mapping[str, pd.DataFrame], events: int) -> pd.DataFrame:
         values = _values(frames, name)
         row[column] = float(values.median()) if values is not None else None
     return SIMULATIONS.rows([row])
+
+
+def _per_push(frames: Mapping[str, pd.DataFrame], name: str) -> float | None:
+    """The mean of one push: a sum of the window by the count of pushes; `None` if either was not recorded."""
+    total, count = _values(frames, name), _values(frames, "convergence_count")
+    if total is None or count is None or not count.iloc[-1] > 0:
+        return None
+    return float(total.iloc[-1] / count.iloc[-1])
 
 
 def _values(frames: Mapping[str, pd.DataFrame], name: str) -> pd.Series | None:

@@ -187,6 +187,8 @@ SIMULATIONS = Frame(
         Column("batches", "int64", "Batches they made.", nullable=False),
         Column("pushes", "int64", "Pushes to proxies.", nullable=False),
         Column("merged", "int64", "Pushes saved because the proxy still waited for the one before.", nullable=False),
+        Column("queue_mean_s", "float64", "Wait in the push queue, the mean.", unit="s"),
+        Column("convergence_mean_s", "float64", "Queue and push, the mean; exact in the row `measured`.", unit="s"),
         Column("debounce_p99_s", "float64", "Wait for other events, 99 % are shorter.", unit="s"),
         Column("queue_p99_s", "float64", "Wait in the push queue, 99 % are shorter.", unit="s"),
         Column("convergence_p99_s", "float64", "Queue and push, as pilot_proxy_convergence_time counts it.", unit="s"),
@@ -308,6 +310,21 @@ PUSH_BATCHES = Frame(
         Column("full", "bool", "Whether more than endpoints changed."),
     ),
     key=("istiod", "number"),
+)
+
+CHANGES = Frame(
+    "changes",
+    "One row per change of a Kubernetes or Istio object, oldest first, and what istiod pushes for it.",
+    (
+        Column("time", "timestamp", "When; missing if the document does not say."),
+        Column("kind", "string", "Kind of the object.", nullable=False),
+        Column("namespace", "string", "Namespace of the object."),
+        Column("name", "string", "Name of the object.", nullable=False),
+        Column("change", "string", "created, changed, deleted, status, or the reason of an Event.", nullable=False),
+        Column("push", "string", "full, endpoints, or missing if istiod pushes nothing for it."),
+        Column("since", "timestamp", "The first time of an Event that was repeated."),
+        Column("count", "int64", "How often, from `since` to `time`.", nullable=False),
+    ),
 )
 
 PUSH_RUNS = Frame(

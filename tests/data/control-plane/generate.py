@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -161,6 +162,11 @@ class Series:
             up_to = 1.0 if edge is None else min(up_to + (shares[number] if number < len(shares) else 0.0), 1.0)
             self.counter(f"{name}_bucket", rate * up_to, **labels, le="+Inf" if edge is None else f"{edge:g}")
         self.counter(f"{name}_count", rate, **labels)
+        # as if all lay in the middle of their bucket
+        middles = [(low + high) / 2 for low, high in pairwise((0.0, *edges))]
+        self.counter(
+            f"{name}_sum", rate * sum(share * at for share, at in zip(shares, middles, strict=False)), **labels
+        )
 
 
 def series(scenario: Scenario) -> str:

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -15,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError, UsageError
 from meshnb.loaders.access_log_format import JSON_KEYS, LogFormat, TextFormat, parse_log_format
-from meshnb.loaders.access_log_lines import BLOCK, Damage, Lines, LogFile, find_files, open_log, without_copies
+from meshnb.loaders.access_log_lines import (
+    Damage,
+    Lines,
+    LogFile,
+    find_files,
+    has_blank_lines,
+    sampled_keys,
+    without_copies,
+)
 from meshnb.loaders.access_log_native import LineCount, clean_files, native_query
 from meshnb.loaders.access_log_sql import OTHER_REASONS, Plan, name, query, quote
 from meshnb.model.frame import returns, to_pandas
@@ -26,9 +31,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Paths = str | Path | LogFile | Iterable[str | Path | LogFile]
-
-_SAMPLE_LINES = 200
-_BLANK = re.compile(rb"\n[ \t\r]*\n")
 
 
 @returns(ACCESS_LOG)
@@ -96,31 +98,8 @@ def scan_access_log(paths: Paths, *, format: LogFormat | None = None) -> AccessL
         return AccessLog(files, Plan(formats=builtin, keys=keys or JSON_KEYS), left_out=copies)
     keys = dict(JSON_KEYS)
     for file in files:
-        keys |= {key: key for key in _sampled_keys(file) if key not in keys}
+        keys |= {key: key for key in sampled_keys(file) if key not in keys}
     return AccessLog(files, Plan(keys=keys), left_out=copies)
-
-
-def _sampled_keys(file: LogFile) -> list[str]:
-    """Keys of the JSON lines at the beginning of a file, and at its end if it is not compressed, in order."""
-    size = BLOCK >> 4
-    with open_log(file.path) as stream:
-        try:
-            lines = stream.read(size).splitlines()[:_SAMPLE_LINES]
-            if isinstance(stream, io.BufferedReader):
-                stream.seek(max(0, file.path.stat().st_size - size))
-                lines += stream.read(size).splitlines()[-_SAMPLE_LINES:]
-        except (OSError, EOFError, ValueError):
-            return []
-    keys: dict[str, None] = {}
-    for line in lines:
-        start = line.find(b"{")
-        try:
-            record = json.loads(line[start:]) if 0 <= start < 300 else None
-        except ValueError:
-            continue
-        if isinstance(record, dict) and record.keys() & JSON_KEYS.keys():
-            keys |= dict.fromkeys(record)
-    return list(keys)
 
 
 class AccessLog:
@@ -187,7 +166,7 @@ class AccessLog:
         table = self._run(
             f"SELECT {', '.join(map(name, carried))} FROM log WHERE reason IS NOT NULL OR ({self._where})",
             numbered=not self._conditions,
-            careful=bool(self._conditions) and "line" in chosen and self._blank_lines(),
+            careful=bool(self._conditions) and "line" in chosen and has_blank_lines(self._files),
         )
         failed = pc.is_valid(table["reason"])
         if pc.any(failed).as_py():
@@ -205,16 +184,27 @@ class AccessLog:
         df.attrs["skipped"] = dict(Counter(self.skipped.reason))
         return df
 
-    def _blank_lines(self) -> bool:
-        """Whether a file has a blank line, so that rows and lines of a filtered log do not number alike."""
-        for file in self._files:
-            with open_log(file.path) as stream:
-                last = b""
-                while block := stream.read(BLOCK):
-                    if _BLANK.search(last + block):
-                        return True
-                    last = block[-80:]
-        return False
+    def to_parquet(self, path: str | Path, *, columns: Sequence[str] | None = None) -> int:
+        """Write the rows to a Parquet file, without holding them in memory.
+
+        Args:
+            path: the file; one that is there is replaced.
+            columns: only these.
+
+        Returns:
+            How many rows there were.
+
+        Raises:
+            UsageError: no such column, or a condition is not an expression over the columns.
+        """
+        chosen = self.columns if columns is None else [self._known(column) for column in columns]
+        rows = self._run(
+            f"COPY (SELECT {', '.join(map(name, chosen))} FROM log) TO {quote(str(path))} (FORMAT parquet)",
+            where=f"reason IS NULL AND ({self._where})",
+            numbered=not self._conditions and "line" in chosen,
+            careful=bool(self._conditions) and "line" in chosen and has_blank_lines(self._files),
+        )
+        return int(rows[0][0].as_py())
 
     def group(self, *by: str) -> pd.DataFrame:
         """Requests, failures and durations per group, most requests first; only the groups are held in memory.
@@ -334,7 +324,7 @@ class AccessLog:
                 table = self._query(native_query(clean, self._plan, sql + where), sql, where)
             except (duckdb.Error, OSError):
                 clean = []  # not so clean after all, or the query is wrong: the careful way tells
-            if clean and (count is None or count.lines() == len(table)):
+            if clean and (count is None or count.lines() == _rows(table)):
                 self._damage: list[Damage] = []
                 return table
         lines = Lines(self._files)
@@ -382,6 +372,11 @@ def _pick(values: Sequence[str]) -> str:
     if len(set(values)) == 1:
         return quote(values[0])
     return f"[{', '.join(map(quote, values))}][file_id + 1]"
+
+
+def _rows(table: pa.Table) -> int:
+    """How many rows were read, also if they went to a file."""
+    return int(table[0][0].as_py()) if table.column_names == ["Count"] else len(table)
 
 
 def _in_utc(table: pa.Table) -> pa.Table:

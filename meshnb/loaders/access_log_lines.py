@@ -10,6 +10,8 @@ import codecs
 import filecmp
 import glob
 import io
+import json
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from meshnb.errors import MeshnbError, NotFound, Unreachable
+from meshnb.loaders.access_log_format import JSON_KEYS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,9 +30,11 @@ if TYPE_CHECKING:
 BLOCK = 4 << 20
 MAX_LINE = 16 << 20
 EXCERPT = 160
+SAMPLE_LINES = 200
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BOM, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+_BLANK = re.compile(rb"\n[ \t\r]*\n")
 _SUFFIXES = (".log", ".txt", ".json", ".jsonl", ".ndjson")
 
 
@@ -340,3 +345,38 @@ def _utf16(stream: BinaryIO) -> Iterator[str]:
     while chunk := stream.read(BLOCK):
         yield decoder.decode(chunk)
     yield decoder.decode(b"", final=True)
+
+
+def sampled_keys(file: LogFile) -> list[str]:
+    """Keys of the JSON lines at the beginning of a file, and at its end if it is not compressed, in order."""
+    size = BLOCK >> 4
+    with open_log(file.path) as stream:
+        try:
+            lines = stream.read(size).splitlines()[:SAMPLE_LINES]
+            if isinstance(stream, io.BufferedReader):
+                stream.seek(max(0, file.path.stat().st_size - size))
+                lines += stream.read(size).splitlines()[-SAMPLE_LINES:]
+        except (OSError, EOFError, ValueError):
+            return []
+    keys: dict[str, None] = {}
+    for line in lines:
+        start = line.find(b"{")
+        try:
+            record = json.loads(line[start:]) if 0 <= start < 300 else None
+        except ValueError:
+            continue
+        if isinstance(record, dict) and record.keys() & JSON_KEYS.keys():
+            keys |= dict.fromkeys(record)
+    return list(keys)
+
+
+def has_blank_lines(files: Iterable[LogFile]) -> bool:
+    """Whether a file has a blank line, so that rows and lines of a filtered log do not number alike."""
+    for file in files:
+        with open_log(file.path) as stream:
+            last = b""
+            while block := stream.read(BLOCK):
+                if _BLANK.search(last + block):
+                    return True
+                last = block[-80:]
+    return False

@@ -201,3 +201,22 @@ def test_mesh_reads_the_logs_of_all_proxies(tmp_path):
     second = meshnb.open(writer.folder, window="2026-11-23T09:03:09/1s").access_log()
     assert 0 < len(second) < len(log)
     assert second.start_time.dt.second.eq(9).all()
+
+
+@pytest.mark.parametrize("where", ["", "response_code >= 500"])
+def test_to_parquet_writes_the_same_rows(tmp_path, where):
+    """Clean files are copied by DuckDB's own readers, foreign lines the careful way; numbers of lines are kept."""
+    lines = (DATA / "access-text-istio-ingressgateway-7d9f8c6b5-lab01.log").read_text()
+    (tmp_path / "clean.log").write_text(lines)
+    (tmp_path / "mixed.log").write_text("Envoy proxy is ready\n\n" + lines)
+    columns = ["file", "line", "start_time", "response_code", "request_id", "flag_set"]
+    for name in ("clean.log", "mixed.log"):
+        scan = scan_access_log(tmp_path / name).filter(where)
+        count = scan.to_parquet(tmp_path / "rows.parquet", columns=columns)
+        read = pd.read_parquet(tmp_path / "rows.parquet", dtype_backend="pyarrow")
+        rows = scan.to_pandas(columns=columns)
+        assert count == len(rows) > 0
+        read["start_time"] = read.start_time.dt.tz_localize("UTC")
+        assert read.astype(rows.dtypes).equals(rows)
+    with pytest.raises(UsageError, match="response_code"):
+        scan.to_parquet(tmp_path / "rows.parquet", columns=["respose_code"])

@@ -30,6 +30,7 @@ def register(commands: Any) -> None:
     add("--ca", default="", metavar="FILE", help="certificate of the authority that signed the server's")
     add("--header", action="append", default=[], metavar="NAME=VALUE", help="a header, such as a tenant")
     add("--timeout", type=float, default=60.0, metavar="S", help="seconds one answer may take (60)")
+    add("-q", "--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
 
 
@@ -44,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     options = {"token_file": arguments.token_file, "ca": arguments.ca, "timeout": arguments.timeout}
     options |= {"headers": _pairs(arguments.header), "user": _user(arguments.user)}
     prometheus = Prometheus(arguments.url, **options)
-    wanted = {"window": arguments.window, "step": arguments.step or None, "queries": _pairs(arguments.query)}
+    wanted: dict[str, Any] = {"window": arguments.window, "step": arguments.step or None}
+    wanted |= {"queries": _pairs(arguments.query), "progress": (lambda _: None) if arguments.quiet else _progress}
     if out.name.endswith((".tar.gz", ".tgz")):
         with tempfile.TemporaryDirectory(prefix="meshnb-") as folder:
             snapshot = prometheus.record(Path(folder) / "snapshot", **wanted)
@@ -62,8 +64,13 @@ def _say(out: Path, snapshot: Any) -> None:
     failed = frame.dropna(subset=["error"])
     empty = int((frame["samples"] == 0).sum())
     print(f"{out}: {len(frame)} queries, {empty} without a series, {len(failed)} failed")
-    for name, error in zip(failed["name"], failed["error"], strict=True):
-        print(f"  {name}: {error}", file=sys.stderr)
+    for error, names in failed.groupby("error", sort=False)["name"]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        print(f"  {names.iloc[0]}{more}: {error}", file=sys.stderr)
+
+
+def _progress(step: str) -> None:
+    print(step, file=sys.stderr, flush=True)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

@@ -49,7 +49,7 @@ def read_changes(data: bytes | str, *, file: str = "") -> pd.DataFrame:
 
     `managedFields` holds one time for each manager of an object, to the second: of several changes in between only the
     last is known (kubectl prints it with `--show-managed-fields`). A watch tells every change; if each of its lines
-    begins with the time it came, as `ts '%FT%.TZ'` writes it, that time counts.
+    begins with the time it came, as `TZ=UTC ts '%FT%.TZ'` writes it, that counts.
 
     Args:
         data: JSON or YAML of objects or Events; or a watch, JSON after JSON.

@@ -13,7 +13,7 @@ from meshnb.model.frame import returns
 from meshnb.model.tables.control_plane import PUSH_RUNS
 from meshnb.model.window import Window, parse_duration
 from meshnb.sources.prometheus import PrometheusApi, nice_step
-from meshnb.sources.prometheus_record import Ask, record
+from meshnb.sources.prometheus_record import Ask, Progress, Recorder
 from meshnb.sources.snapshot import Snapshot, SnapshotWriter
 from meshnb.tuning import catalogue
 
@@ -24,6 +24,7 @@ MAX_SAMPLES = 5_000_000
 """Most samples of one query without an explicit `limit`: about 100 MB of answer, 100 MB of frame."""
 
 _SKEW_S = 30.0
+_NOTED = 5
 
 
 class Prometheus:
@@ -162,6 +163,7 @@ class Prometheus:
         window: str | Window = "30m",
         step: float | str | None = None,
         queries: Mapping[str, str] | None = None,
+        progress: Progress = lambda _: None,
     ) -> Snapshot:
         """Make a snapshot of what the runbooks ask, so they run without this Prometheus.
 
@@ -170,10 +172,17 @@ class Prometheus:
             window: the time to look at.
             step: between two points; default fits the window.
             queries: further PromQL by name, asked over the window.
+            progress: told of each query, in a line.
+
+        Raises:
+            SourceTimeout, Unreachable, Forbidden, NotFound, FormatError: no Prometheus answers. Once one has, what it
+                does not answer is recorded as failed; after three queries in a row no more are asked.
         """
         window = _window(window, None)
+        self.api.probe()  # before there is a folder
         with SnapshotWriter(Path(folder), source=self.api.url, command="Prometheus.record") as writer:
-            record_queries(writer, self.api, window=window, step_s=self._step(window, step), queries=queries)
+            step_s = None if step is None else self._step(window, step)
+            record_queries(writer, self.api, window=window, step_s=step_s, queries=queries, progress=progress)
         return Snapshot.open(folder)
 
     @returns(PUSH_RUNS)
@@ -236,6 +245,7 @@ def record_queries(
     window: Window,
     step_s: float | None = None,
     queries: Mapping[str, str] | None = None,
+    progress: Progress = lambda _: None,
 ) -> list[str]:
     """Record the catalogue's queries into a snapshot being written: what a capture calls.
 
@@ -245,12 +255,17 @@ def record_queries(
         window: the time to look at.
         step_s: seconds between two points; default fits the window and the scrape interval.
         queries: further PromQL by name.
+        progress: told of each query, in a line.
 
     Returns:
         Queries that failed, as `NAME: reason`.
+
+    Raises:
+        SourceTimeout, Unreachable, Forbidden, NotFound, FormatError: no Prometheus answers; recorded as failed.
     """
+    recorder = Recorder(writer, api, window=window, progress=progress)
     interval = api.scrape_interval_s()
-    step_s = step_s or nice_step(window.duration.total_seconds(), scrape_interval_s=interval)
+    recorder.step_s = step_s or nice_step(window.duration.total_seconds(), scrape_interval_s=interval)
     spans = {"rate": f"{max(4 * interval, 60):.0f}s", "window": f"{window.duration.total_seconds():.0f}s"}
     groups: dict[str, dict[str, Ask]] = {}
     for name, query in catalogue.queries().items():
@@ -258,26 +273,30 @@ def record_queries(
             groups.setdefault(query.group, {})[name] = Ask(query.text(**spans), query.kind)
     if queries:
         groups["own"] = {name: Ask(expr) for name, expr in queries.items()}
-    failed = []
+    recorder.total = sum(map(len, groups.values()))
     for group, asks in groups.items():
-        failed += record(writer, api, asks, window=window, step_s=step_s, name=group)
-    return failed
+        recorder.record(asks, group)
+    return recorder.failed
 
 
-def record_from(writer: SnapshotWriter, url: str, window: Window) -> None:
+def record_from(writer: SnapshotWriter, url: str, window: Window, *, progress: Progress = lambda _: None) -> None:
     """Record the catalogue's queries from the Prometheus of a URL; queries that fail are noted.
 
     Args:
         writer: the snapshot being written.
         url: what stands before `/api/v1`.
         window: the time to look at.
+        progress: told of each query, in a line.
 
     Raises:
-        Unreachable, Forbidden: nothing answers, or not to us; the document is recorded as failed.
+        SourceTimeout, Unreachable, Forbidden, NotFound, FormatError: no Prometheus answers; recorded as failed.
         MissingExtra: meshnb is installed without the extra `live`.
     """
-    for failed in record_queries(writer, PrometheusApi(url), window=window):
-        writer.note(f"Prometheus: {failed}")
+    failed = record_queries(writer, PrometheusApi(url), window=window, progress=progress)
+    for text in failed[:_NOTED]:
+        writer.note(f"Prometheus: {text}")
+    if len(failed) > _NOTED:
+        writer.note(f"Prometheus: {len(failed) - _NOTED} further queries failed; mesh.missing_series() lists them")
 
 
 def _by_series(frame: pd.DataFrame) -> pd.DataFrame:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from meshnb.tuning.simulator import Event
 
 _TELEMETRY = Needs("prometheus", "prometheus/telemetry.")
+_NO_METRICS = (
+    "give them: `meshnb capture --prometheus URL`, `meshnb.connect(prometheus=URL)`, or `meshnb record URL` alone"
+)
 _SETTINGS = ("kubernetes/deployments.", "kubernetes/configmaps.", "kubernetes/horizontalpodautoscalers.")
 
 
@@ -57,9 +60,13 @@ class ControlPlaneTables(MeshBase):
 
     def absent(self, table: str) -> str:
         """Why a table cannot be made at all, empty if it can."""
-        if self._needs(table).kind == "prometheus":
-            _ = self._recordings  # reading them finds those that cannot be read
-        return super().absent(table)
+        if self._needs(table).kind != "prometheus":
+            return super().absent(table)
+        _ = self._recordings  # reading them finds those that cannot be read
+        why = super().absent(table)
+        if not why or self.documents("recorded_queries"):
+            return why
+        return f"{why if self._failed(table) else f'{self.snapshot.name} holds no metrics'}; {_NO_METRICS}"
 
     @returns(tables.RECORDED_QUERIES)
     def recorded_queries(self) -> pd.DataFrame:

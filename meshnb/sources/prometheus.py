@@ -21,6 +21,8 @@ MAX_POINTS = 11_000
 """Most points of one series that Prometheus gives in one answer; some backends allow fewer."""
 
 _TRY_AGAIN = (429, 502, 503, 504)
+_ALIVE_S = 10.0
+_SILENT = 2
 
 
 class _TokenFile:
@@ -109,12 +111,13 @@ class PrometheusApi:
     def __repr__(self) -> str:
         return f"<PrometheusApi {self.url}>"
 
-    def ask(self, path: str, params: Mapping[str, Any] | None = None) -> bytes:
+    def ask(self, path: str, params: Mapping[str, Any] | None = None, *, timeout_s: float | None = None) -> bytes:
         """One answer of the API, a JSON document whose status is `success`.
 
         Args:
             path: what follows `/api/v1/`.
             params: parameters; sent as a form, so a long query meets no limit of URLs.
+            timeout_s: seconds to wait for the answer, if others than usual.
 
         Raises:
             Unreachable: nothing answers, or its certificate is not trusted.
@@ -126,7 +129,7 @@ class PrometheusApi:
         """
         params = dict(params or {})
         for attempt in range(self.retries + 1):
-            error, again = self._try(path, params)
+            error, again = self._try(path, params, timeout_s or self.timeout)
             if isinstance(error, bytes):
                 return error
             if not again or attempt == self.retries:
@@ -134,18 +137,18 @@ class PrometheusApi:
             time.sleep(self.backoff * 2**attempt)
         raise AssertionError("unreachable")  # pragma: no cover - the loop returns or raises
 
-    def _try(self, path: str, params: dict[str, Any]) -> tuple[bytes | MeshnbError, bool]:
+    def _try(self, path: str, params: dict[str, Any], timeout_s: float) -> tuple[bytes | MeshnbError, bool]:
         """The answer, or what is wrong and whether it may pass."""
         import requests
 
         try:
-            response = self._send(path, params)
+            response = self._send(path, params, timeout_s)
         except requests.exceptions.SSLError as error:
             hint = "give the authority's certificate with ca=FILE"
             return Unreachable(f"the certificate of {self.url} is not trusted: {_reason(error)}", hint=hint), False
         except requests.exceptions.Timeout:
             hint = "ask for a shorter window or a longer step, or give a longer timeout"
-            return SourceTimeout(f"{self.url} did not answer within {self.timeout:g} s", hint=hint), False
+            return SourceTimeout(f"{self.url} did not answer within {timeout_s:g} s", hint=hint), False
         except requests.exceptions.RequestException as error:
             hint = "is Prometheus running, and the URL the one before /api/v1?"
             return Unreachable(f"{self.url} cannot be reached: {_reason(error)}", hint=hint), True
@@ -157,13 +160,13 @@ class PrometheusApi:
             return response.content, False
         return wrong, response.status_code in _TRY_AGAIN and not isinstance(wrong, TooMuch)
 
-    def _send(self, path: str, params: dict[str, Any]) -> Any:
+    def _send(self, path: str, params: dict[str, Any], timeout_s: float) -> Any:
         url = f"{self.url}/api/v1/{path}"
         # `verify` is given each time: on the session, requests lets REQUESTS_CA_BUNDLE win over it
         options = {
             "headers": self.client.headers,
             "auth": self.client.auth,
-            "timeout": self.timeout,
+            "timeout": timeout_s,
             "verify": self.verify,
         }
         form = self._post and path in ("query", "query_range", "series", "labels")
@@ -179,6 +182,14 @@ class PrometheusApi:
         except (KeyError, TypeError, ValueError):
             return
         self.skew_s = (date - datetime.now(UTC)).total_seconds()
+
+    def probe(self) -> None:
+        """Ask the least there is to ask, so that a server that hangs is known at once.
+
+        Raises:
+            SourceTimeout, Unreachable, Forbidden, NotFound, FormatError: see `ask`; it waits ten seconds at most.
+        """
+        self.ask("query", {"query": "1"}, timeout_s=min(_ALIVE_S, self.timeout))
 
     def query(self, expr: str, *, at: datetime | None = None) -> bytes:
         """The raw answer to an instant query; see `ask` for the errors."""
@@ -197,7 +208,8 @@ class PrometheusApi:
         """The raw answers to a range query, in order of time, as many as its points need.
 
         Start and end are moved down to a multiple of the step, so answers join without seams and caches hit. A part
-        that takes the server too long, or holds too many samples for it, is halved until it passes.
+        that takes the server too long, or holds too many samples for it, is halved until it passes. A server that
+        leaves even a query for `1` without an answer, or three parts in a row, is not asked again.
 
         Args:
             expr: the query.
@@ -219,18 +231,24 @@ class PrometheusApi:
         span = self.max_points * step
         parts = [(low, min(low + span - step, last)) for low in range(first, last + 1, span)]
         parts.reverse()
-        done = 0
+        done = silent = 0
         while parts:
             low, high = parts.pop()
             params = {"query": expr, "start": _unix(low), "end": _unix(high), "step": f"{step / 1000:.3f}"}
             try:
                 answer = self.ask("query_range", params | {"timeout": f"{self.timeout:g}s"})
-            except (TooMuch, SourceTimeout):
+            except SourceTimeout as error:
                 if high == low:
                     raise
+                if not isinstance(error, TooMuch):
+                    silent += 1
+                    if silent > _SILENT:
+                        raise
+                    self.probe()
                 middle = low + (high - low) // step // 2 * step
                 parts += [(middle + step, high), (low, middle)]
                 continue
+            silent = 0
             done += (high - low) // step + 1
             if progress:
                 progress(done, total)

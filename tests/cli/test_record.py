@@ -36,6 +36,15 @@ def test_what_was_recorded_takes_the_same_branch(server, tmp_path, capsys, name)
     assert 0 < len(narrow) < len(mesh.samples("mine"))
 
 
+def test_progress_is_shown_unless_quiet(server, tmp_path, capsys):
+    wanted = ["record", server.url, "--window", WINDOW, "--out"]
+    assert main([*wanted, str(tmp_path / "loud")]) == 0
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0].startswith("query 1 of ") and len(shown) == int(shown[0].split()[3].rstrip(":"))
+    assert main([*wanted, str(tmp_path / "quiet"), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_query_that_fails_does_not_end_it(server, tmp_path, capsys):
     out = str(tmp_path / "s")
     assert main(["record", server.url, "--out", out, "--window", WINDOW, "--query", "bad=sum("]) == 0

@@ -133,3 +133,12 @@ def test_missing_series_names_what_it_would_have_measured():
     frame = meshnb.open(SNAPSHOTS / "healthy").missing_series().df
     assert "apiserver_p99" in frame["name"].tolist()
     assert (frame["meaning"].str.len() > 0).all()
+
+
+def test_without_metrics_it_is_unknown_and_says_how_to_give_them():
+    """A capture without Prometheus is not healthy: nothing is known of the control plane."""
+    mesh = meshnb.open("demo")
+    for code in ("MNB0350", "MNB0351", "MNB0352", "MNB0353", "MNB0354"):
+        (finding,) = mesh.check(code)
+        assert finding.status is Status.UNKNOWN
+        assert "holds no metrics; give them: `meshnb capture --prometheus URL`" in finding.summary

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
+import meshnb
 from meshnb.errors import Forbidden, FormatError, SourceTimeout, Unreachable, UsageError
+from meshnb.model.window import Window
 from meshnb.runbook.prometheus import Prometheus
 from meshnb.sources.prometheus import PrometheusApi
 
@@ -288,3 +291,102 @@ def test_self_signed_tls_and_mutual_tls(tmp_path):
 def test_not_a_url():
     with pytest.raises(UsageError, match="not the URL"):
         PrometheusApi("localhost:9090")
+
+
+MATRIX = {"status": "success", "data": {"resultType": "matrix", "result": []}}
+TARGETS = {"status": "success", "data": {"activeTargets": []}}
+
+
+def answered(asked: Asked) -> tuple:
+    """What a Prometheus without any series says."""
+    return 200, MATRIX if "start" in asked.params else ONE if "query" in asked.params else TARGETS
+
+
+def recorded(url: str, folder: Path, **options) -> tuple[dict[str, str], list[str]]:
+    """Reason by name of each query that failed, and the lines of progress."""
+    said: list[str] = []
+    client = Prometheus(url, **({"backoff": 0.0, "timeout": 5.0, "retries": 0} | options))
+    snapshot = client.record(folder, window=Window(T0, T0 + timedelta(minutes=5)), step=15, progress=said.append)
+    frame = meshnb.open(snapshot.root).recorded_queries().dropna(subset=["error"])
+    return dict(zip(frame["name"], frame["error"], strict=True)), said
+
+
+def test_a_server_that_hangs_from_the_start_costs_one_question(tmp_path):
+    wait = threading.Event()
+    with server(lambda _: (wait.wait(20) and None, b"")) as (url, asked):
+        try:
+            with pytest.raises(SourceTimeout, match=r"within 0.2 s"):
+                recorded(url, tmp_path / "s", timeout=0.2)
+        finally:
+            wait.set()
+        assert len(asked) == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_server_that_hangs_midway_is_not_asked_again(tmp_path):
+    """What it answered before is kept; of the rest it is said that it was not asked, and why."""
+    wait = threading.Event()
+
+    def answer(asked):
+        return answered(asked) if asked.number < 7 else (wait.wait(20) and None, b"")
+
+    with server(answer) as (url, asked):
+        try:
+            failed, said = recorded(url, tmp_path / "s", timeout=0.3)
+        finally:
+            wait.set()
+        # the query that hung, and the probe after it
+        assert len(asked) in (9, 10)
+    total = len(meshnb.open(tmp_path / "s").recorded_queries())
+    assert len(failed) == total - 4
+    assert sum(reason.startswith("not asked: ") for reason in failed.values()) == total - 5
+    assert said[0] == f"query 1 of {total}: convergence_p50"
+    assert said[-1].startswith("no further query: ") and "did not answer within 0.3 s" in said[-1]
+
+
+def test_a_server_that_goes_away_midway_leaves_what_it_said(tmp_path):
+    with server(lambda asked: answered(asked) if asked.number < 7 else (None, b"")) as (url, _):
+        failed, _ = recorded(url, tmp_path / "s")
+    mesh = meshnb.open(tmp_path / "s")
+    assert "convergence_p50" not in failed and "rejects" in failed
+    assert set(mesh.control_plane()["verdict"]) == {"unknown"}
+    assert "cannot be reached" in mesh.missing_series().df["why"].iloc[-1]
+
+
+def test_after_three_queries_that_are_too_much_no_more_are_asked(tmp_path):
+    """The server answers small questions, but every query of the catalogue takes it too long."""
+    late = {"status": "error", "errorType": "timeout", "error": "query timed out in expression evaluation"}
+
+    def answer(asked):
+        return (503, late) if asked.params.get("query", "1") != "1" else answered(asked)
+
+    with server(answer) as (url, _):
+        failed, said = recorded(url, tmp_path / "s")
+    assert "3 queries in a row failed" in said[-1]
+    reasons = list(failed.values())
+    assert all("too much" in reason for reason in reasons[:3])
+    assert all(reason.startswith("not asked: 3 queries in a row") for reason in reasons[3:])
+
+
+def test_a_query_that_is_wrong_does_not_count(tmp_path):
+    bad = {"status": "error", "errorType": "bad_data", "error": "parse error: oh"}
+
+    def answer(asked):
+        return answered(asked) if asked.params.get("query", "1") == "1" or "start" not in asked.params else (400, bad)
+
+    with server(answer) as (url, _):
+        failed, said = recorded(url, tmp_path / "s")
+    assert not any(reason.startswith("not asked") for reason in failed.values())
+    assert said[-1].startswith(f"query {len(said)} of {len(said)}: ")
+
+
+def test_a_slow_query_is_halved_twice_and_no_more():
+    """A server that answers, but not this query: three times its timeout, not once for every point."""
+    wait = threading.Event()
+    with server(lambda asked: answered(asked) if "start" not in asked.params else (wait.wait(20), b"")) as (url, asked):
+        try:
+            with pytest.raises(SourceTimeout):
+                list(api(url, timeout=0.2).query_range("up", T0, T0 + timedelta(hours=1), 15))
+        finally:
+            wait.set()
+        assert sum("start" in one.params for one in asked) == 3

@@ -41,7 +41,9 @@ def register(commands: Any) -> None:
     add("--ports", action="store_true", help="also what pods listen on; needs exec")
     add("--expected", action="store_true", help="also what istiod would send each proxy; costs istiod work")
     add("--pprof", action="store_true", help="also profiles of memory and threads of agents and istiod")
-    add("--prometheus", default="", metavar="URL", help="also what the runbooks ask this Prometheus, over --since")
+    add("--with", action="append", default=[], choices=("prometheus",), dest="also",
+        help="also what the runbooks ask the mesh's Prometheus, over --since; asked by port-forward")  # fmt: skip
+    add("--prometheus", default="", metavar="URL", help="the same of the Prometheus of this URL")
     add("--concurrency", type=int, default=8, metavar="N", help="pods asked at the same time (8)")
     add("--timeout", type=float, default=30.0, metavar="S", help="seconds one answer may take (30)")
     add("-q", "--quiet", action="store_true", help="no progress")
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.out:
         raise UsageError("no --out FILE", hint="give a new file, as s.tar.gz; or --dry-run")
     out = Path(arguments.out)
-    snapshot = _lab(out) if arguments.lab else _cluster(out, arguments)
+    snapshot = _lab(out, quiet=arguments.quiet) if arguments.lab else _cluster(out, arguments)
     documents, failed = snapshot.documents(), snapshot.failed()
     size = sum(document.bytes for document in documents)
     print(f"{out}: {len(documents)} documents, {size / 1e6:.1f} MB unpacked, {len(failed)} could not be had")
@@ -70,13 +72,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _lab(out: Path) -> Any:
-    from meshnb.lab.capture import capture
+def _lab(out: Path, *, quiet: bool) -> Any:
+    from meshnb.lab.capture import capture, describe
     from meshnb.runbook.prometheus import record_from
     from meshnb.sources.snapshot import Snapshot, pack
 
     if out.exists():
         raise UsageError(f"{out} exists", hint="give a new file: a snapshot is never changed")
+    if not quiet:
+        _progress(describe())
     if not out.name.endswith((".tar.gz", ".tgz")):
         return capture(out, recorder=record_from)
     with tempfile.TemporaryDirectory(prefix="meshnb-") as folder:
@@ -100,7 +104,7 @@ def _dry_run(arguments: argparse.Namespace) -> int:
     print(f"judged by {', '.join(seen.sampled) or 'no pod'}")
     for reason in seen.unknown:
         print(f"  not counted: {reason}")
-    if arguments.prometheus:
+    if arguments.prometheus or arguments.also:
         print("  not counted: answers of Prometheus")
     return 0
 
@@ -123,13 +127,19 @@ def _options(arguments: argparse.Namespace) -> CaptureOptions:
 
 
 def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
-    from meshnb.runbook.live import prometheus_recorder
+    from meshnb.runbook.live import mesh_prometheus_recorder, prometheus_recorder
     from meshnb.sources.capture import capture_cluster
     from meshnb.sources.kubernetes import Cluster
 
     cluster = Cluster.connect(arguments.context, timeout_s=arguments.timeout)
-    also = prometheus_recorder(arguments.prometheus, arguments.since) if arguments.prometheus else None
     progress = (lambda _: None) if arguments.quiet else _progress
+    also = None
+    if arguments.prometheus:
+        also = prometheus_recorder(arguments.prometheus, arguments.since)
+    elif "prometheus" in arguments.also:
+        also = mesh_prometheus_recorder(
+            cluster, arguments.since, istio_namespace=arguments.istio_namespace, progress=progress
+        )
     return capture_cluster(cluster, out, _options(arguments), progress=progress, also=also)
 
 

@@ -91,6 +91,24 @@ def capture(
     return Snapshot.open(folder)
 
 
+def describe(home: LabHome | None = None) -> str:
+    """What a capture of the running lab will hold, in a line.
+
+    Raises:
+        LabError: no lab runs.
+    """
+    home = home or LabHome.of()
+    plan = require_up(home)
+    marks = home.read(home.marks).get("sizes", {})
+    logs = sum(max(size - marks.get(name, 0), 0) for name, size in _sizes(home).items())
+    pages = len(_DEBUG) + len(PODS) * len(_DEBUG_OF_PROXY) + 1
+    prometheus = ", answers of its Prometheus" if plan.prometheus else ""
+    return (
+        f"lab: {len(PODS)} proxies of {len(_ADMIN)} pages, {pages} pages of its control plane, objects, "
+        f"logs of {logs / 1e6:.1f} MB{prometheus}"
+    )
+
+
 def capture_running(home: LabHome | None = None, *, recorder: Recorder | None = None) -> Snapshot:
     """Capture the running lab into its own folder, where `meshnb.open("lab")` looks.
 

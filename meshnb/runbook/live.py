@@ -13,6 +13,7 @@ from meshnb.errors import UsageError
 
 if TYPE_CHECKING:
     from meshnb.runbook.mesh import Mesh
+    from meshnb.sources.kubernetes import Cluster
     from meshnb.sources.snapshot import Snapshot, SnapshotWriter
 
 
@@ -36,7 +37,8 @@ def connect(
         namespaces: only these, and that of istiod; none for all.
         workloads: only proxies of these pods, Deployments or labels (`app=catalog`).
         since: logs of the last `30m`, `1h` …; `all` or `none`.
-        prometheus: URL of a Prometheus; what the runbooks ask it is captured too, over `since`.
+        prometheus: URL of a Prometheus, or `find` for the mesh's own, asked by port-forward; what the runbooks ask it
+            is captured too, over `since`.
         out: keep the snapshot in this file or folder; empty to drop it at the end.
         progress: told of each step; `lambda step: None` for silence.
 
@@ -57,7 +59,9 @@ def connect(
         seconds = max(int(parse_duration(since).total_seconds()), 1)
     options = CaptureOptions(namespaces=tuple(namespaces or ()), workloads=tuple(workloads), since_s=seconds)
     cluster = Cluster.connect(context or "")
-    also = prometheus_recorder(prometheus, since) if prometheus else None
+    also = prometheus_recorder(prometheus, since, progress=progress) if prometheus else None
+    if prometheus == "find":
+        also = mesh_prometheus_recorder(cluster, since, progress=progress)
     if out:
         return Mesh(capture_cluster(cluster, out, options, progress=progress, also=also))
     folder = Path(tempfile.mkdtemp(prefix="meshnb-"))
@@ -70,18 +74,50 @@ def connect(
     return Mesh(snapshot)
 
 
-def prometheus_recorder(url: str, since: str) -> Callable[[SnapshotWriter], None]:
+def prometheus_recorder(
+    url: str, since: str, *, progress: Callable[[str], None] = lambda _: None
+) -> Callable[[SnapshotWriter], None]:
     """What records along with a capture the answers of a Prometheus to what the runbooks ask.
 
     Args:
         url: what stands before `/api/v1`.
         since: the last `30m`, `1h` …; with `all` or `none` an hour.
+        progress: told of each query, in a line.
     """
     from meshnb.model.window import Window
     from meshnb.runbook.prometheus import record_from
 
     def record(writer: SnapshotWriter) -> None:
-        record_from(writer, url, Window.parse("1h" if since in ("all", "none") else since))
+        window = Window.parse("1h" if since in ("all", "none") else since)
+        record_from(writer, url, window, progress=progress)
+
+    return record
+
+
+def mesh_prometheus_recorder(
+    cluster: Cluster,
+    since: str,
+    *,
+    istio_namespace: str = "istio-system",
+    progress: Callable[[str], None] = lambda _: None,
+) -> Callable[[SnapshotWriter], None]:
+    """What records along with a capture the answers of the mesh's own Prometheus, found and asked by port-forward.
+
+    Args:
+        cluster: the cluster.
+        since: the last `30m`, `1h` …; with `all` or `none` an hour.
+        istio_namespace: namespace of istiod.
+        progress: told which Prometheus was taken.
+    """
+    from meshnb.sources.mesh_prometheus import mesh_prometheus
+
+    def record(writer: SnapshotWriter) -> None:
+        def say(which: str) -> None:
+            progress(which)
+            writer.note(f"{which} was asked by port-forward.")
+
+        with mesh_prometheus(cluster, istio_namespace=istio_namespace, progress=say) as url:
+            prometheus_recorder(url, since)(writer)
 
     return record
 

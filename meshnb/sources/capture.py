@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from meshnb.errors import Forbidden, MeshnbError, NotFound, UsageError
-from meshnb.model.manifest import Document
-from meshnb.model.resources import Resource
-from meshnb.sources import capture_plan
+from meshnb.errors import MeshnbError, UsageError
+from meshnb.sources import capture_plan, capture_sizes
+from meshnb.sources.capture_objects import ObjectLister
 from meshnb.sources.capture_plan import PodPlan
 from meshnb.sources.capture_pods import PodReader, ask_by_agents
 from meshnb.sources.kubernetes import Cluster
@@ -90,8 +86,7 @@ def capture_cluster(
     )
     partial.versions["kubernetes"] = cluster.version()
     capture = CaptureRun(cluster, partial, options, progress)
-    pods = capture.objects()
-    capture.pods(capture.plans(pods))
+    capture.all_pods(capture.plans(capture.objects.list_all(progress)))
     if also is not None:
         progress("further sources")
         try:
@@ -113,11 +108,6 @@ def _refuse_existing(target: Path) -> None:
         raise UsageError(f"{target} exists", hint="give a new file: a snapshot is never changed")
 
 
-class _Items(msgspec.Struct):
-    apiVersion: str = ""  # noqa: N815 - Kubernetes' name
-    items: list[msgspec.Raw] | None = None
-
-
 class CaptureRun:
     """One capture under way."""
 
@@ -126,78 +116,9 @@ class CaptureRun:
         self._lock = threading.Lock()
         self._done = self._failed = self._bytes = 0
         self.reader = PodReader(cluster, partial, since_s=options.since_s, tail=options.tail)
-
-    def objects(self) -> list[Mapping[str, Any]]:
-        """List every kind; the pods come back for planning."""
-        kinds = capture_plan.resources()
-        self.partial.plan(Document(r.document, "kubernetes", obtained=f"list {r.plural}") for r in kinds)
-        pods: list[Mapping[str, Any]] = []
-        for number, kind in enumerate(kinds, 1):
-            self.progress(f"objects {number} of {len(kinds)}: {kind.plural}")
-            document = Document(kind.document, "kubernetes", obtained=f"list {kind.plural}")
-            try:
-                body = self.list_all(kind)
-            except NotFound as error:
-                # a kind that is not installed has no objects: that is an answer
-                self.partial.note(error.message)
-                body = json.dumps({"apiVersion": "v1", "kind": "List", "items": []}).encode()
-            except MeshnbError as error:
-                self.partial.fail(document, error.message)
-                continue
-            self.partial.add(document, body)
-            if kind.kind == "Pod":
-                pods = json.loads(body)["items"]
-        self._mesh_config()
-        return pods
-
-    def spaces(self, kind: Resource) -> Sequence[str]:
-        """Namespaces a kind is listed in; one empty name if it is listed in all at once."""
-        if kind.namespaced and self.options.namespaces:
-            return sorted({*self.options.namespaces, self.options.istio_namespace})
-        return [""]
-
-    def list_all(self, kind: Resource) -> bytes:
-        """One List of all objects of a kind, from as many pages and namespaces as there are."""
-        items: list[bytes] = []
-        version, reasons = "", []
-        for space in self.spaces(kind):
-            try:
-                for page in self.cluster.pages(kind, namespace=space):
-                    version, raw = _split(page)
-                    items += raw
-            except Forbidden as error:
-                # one namespace that is closed costs no other
-                reasons.append(error.message)
-        if reasons and not items:
-            raise Forbidden(reasons[0])
-        for reason in reasons:
-            self.partial.note(f"{kind.plural}: {reason}")
-        head = json.dumps({"apiVersion": version or "v1", "kind": f"{kind.kind}List"})[:-1].encode()
-        return head + b', "items": [\n' + b",\n".join(items) + b"\n]}\n"
-
-    def _mesh_config(self) -> None:
-        """ConfigMaps of Istio by name: others may hold anything."""
-        space = self.options.istio_namespace
-        names = ["istio", *(f"istio-{r}" for r in self._revisions())]
-        document = Document("kubernetes/configmaps.json", "kubernetes", obtained=f"get configmaps {', '.join(names)}")
-        found, reason = [], ""
-        for name in names:
-            try:
-                found.append(self.cluster.get(f"/api/v1/namespaces/{space}/configmaps/{name}"))
-            except MeshnbError as error:
-                reason = error.message
-        if found:
-            self.partial.add(document, b'{"apiVersion": "v1", "kind": "List", "items": [' + b",".join(found) + b"]}\n")
-        else:
-            self.partial.fail(document, reason)
-
-    def _revisions(self) -> list[str]:
-        path = self.partial.folder / "kubernetes" / "mutatingwebhookconfigurations.json"
-        if not path.exists():
-            return []
-        items = json.loads(path.read_bytes()).get("items") or []
-        found = {((i.get("metadata") or {}).get("labels") or {}).get("istio.io/rev", "") for i in items}
-        return sorted(found - {"", "default"})
+        self.objects = ObjectLister(
+            cluster, partial, namespaces=options.namespaces, istio_namespace=options.istio_namespace
+        )
 
     def plans(self, pods: Sequence[Mapping[str, Any]]) -> list[PodPlan]:
         """What to ask of which pod."""
@@ -213,18 +134,31 @@ class CaptureRun:
             for p in proxies
         ]
         self.partial.plan(page.document for plan in plans for page in plan.pages)
-        self.progress(f"{len(istiods)} istiods, {len(proxies)} proxies, {sum(len(p.pages) for p in plans)} documents")
+        self.progress(capture_sizes.describe(plans, since_s=self.options.since_s))
         return plans
 
-    def pods(self, plans: Sequence[PodPlan]) -> None:
-        """Ask every pod, some at a time."""
-        with ThreadPoolExecutor(max_workers=max(self.options.concurrency, 1)) as pool:
-            for _ in pool.map(lambda plan: self._pod(plan, len(plans)), plans):
-                pass
+    def all_pods(self, plans: Sequence[PodPlan]) -> None:
+        """Ask a few pods, say how large the whole will be, then ask the others."""
+        first = capture_sizes.sample(plans)
+        self.pods(first, total=len(plans))
+        if len(plans) > len(first):
+            size = capture_sizes.judge(self.partial, plans, first)
+            judged = f"judged by {', '.join(size.sampled)}" if size.sampled else "no pod asked so far answers"
+            self.progress(
+                f"pods: about {size.bytes / 1e6:.1f} MB, {size.packed / 1e6:.1f} MB packed; {judged}; "
+                "Ctrl-C to end, --workload or --since to ask for less"
+            )
+            asked = {id(plan) for plan in first}
+            self.pods([plan for plan in plans if id(plan) not in asked], total=len(plans))
         if not self.reader.synced:
-            istiods = [plan for plan in plans if plan.container == "discovery"]
-            proxies = [plan for plan in plans if plan.container != "discovery"]
+            istiods, proxies = capture_sizes.groups(plans)
             ask_by_agents(self.reader, proxies, istiods, system=self.options.istio_namespace)
+
+    def pods(self, plans: Sequence[PodPlan], *, total: int) -> None:
+        """Ask pods, some at a time."""
+        with ThreadPoolExecutor(max_workers=max(self.options.concurrency, 1)) as pool:
+            for _ in pool.map(lambda plan: self._pod(plan, total), plans):
+                pass
 
     def _pod(self, plan: PodPlan, total: int) -> None:
         """Ask one pod, and tell of it."""
@@ -236,9 +170,3 @@ class CaptureRun:
             self.progress(
                 f"pod {self._done} of {total}: {plan.name}.{plan.namespace}; {so_far}; {self._failed} incomplete"
             )
-
-
-def _split(page: bytes) -> tuple[str, list[bytes]]:
-    """API version and the raw items of a List."""
-    decoded = msgspec.json.decode(page, type=_Items)
-    return decoded.apiVersion, [bytes(item) for item in decoded.items or ()]

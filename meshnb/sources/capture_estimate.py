@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import tempfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from meshnb.errors import MeshnbError, NotFound, SourceError
-from meshnb.model.resources import Resource, find
-from meshnb.sources import capture_plan
+from meshnb.model.resources import Resource
+from meshnb.sources import capture_plan, capture_sizes
 from meshnb.sources.capture import CaptureOptions, CaptureRun, Progress
-from meshnb.sources.capture_plan import PodPlan
 from meshnb.sources.kubernetes import Cluster
 from meshnb.sources.partial import PartialSnapshot
 
-_OBJECTS, _PROXIES = 20, 3
+_OBJECTS = 20
+_PACKED = 4 << 20  # bytes of the pods that tell how well objects can be packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +68,28 @@ def estimate_capture(
     with tempfile.TemporaryDirectory(prefix="meshnb-") as folder:
         partial = PartialSnapshot(Path(folder), source=cluster.name)
         run = CaptureRun(cluster, partial, replace(options, expected=False), progress)
-        body = run.list_all(find("pods"))
-        pods: list[Mapping[str, Any]] = json.loads(body)["items"]
+        pods, listed = run.objects.list_pods()
         count, size, unknown = _objects(run)
         plans = run.plans(pods)
-        istiods = [p for p in plans if p.container == "discovery"]
-        proxies = [p for p in plans if p.container != "discovery"]
-        step = max(len(proxies) // _PROXIES, 1)
-        sample = [*istiods[:1], *proxies[::step][:_PROXIES]]
-        run.pods(sample)
-        judged = {id(plan): sizes for plan in sample if (sizes := _sizes(partial, plan))}
-        documents = sum(len(plan.pages) for plan in plans)
-        unpacked, packed = len(body) + size, len(zlib.compress(body)) * (1 + size / len(body))
-        for group in (istiods, proxies):
-            known = [judged[id(p)] for p in group if id(p) in judged]
-            if group and not known:
-                unknown.append(f"{len(group)} pods like {group[0].name}: none of those asked answered")
-            for plain, small, dump in known:
-                unpacked += plain * len(group) / len(known)
-                packed += small * len(group) / len(known)
-                if options.expected and group is proxies:
-                    times = len(istiods) * len(group) / len(known)
-                    unpacked, packed = unpacked + dump * times, packed + small * dump / plain * times
-        if options.expected:
-            documents += len(istiods) * len(proxies) * len(capture_plan.PER_PROXY_PAGES)
-    names = tuple(f"{p.name}.{p.namespace}" for p in sample if id(p) in judged)
+        sampled = capture_sizes.sample(plans)
+        run.pods(sampled, total=len(sampled))
+        judged = capture_sizes.judge(partial, plans, sampled, expected=options.expected)
+        body = (partial.folder / listed.path).read_bytes()
+    istiods, proxies = capture_sizes.groups(plans)
+    documents = sum(len(plan.pages) for plan in plans)
+    if options.expected:
+        documents += len(istiods) * len(proxies) * len(capture_plan.PER_PROXY_PAGES)
+    head = body[:_PACKED]
+    packed = len(zlib.compress(head)) / len(head) * (len(body) + size)
     return Estimate(
-        len(istiods), len(proxies), documents, len(pods) + count, int(unpacked), int(packed), names, tuple(unknown)
+        len(istiods),
+        len(proxies),
+        documents,
+        len(pods) + count,
+        int(len(body) + size + judged.bytes),
+        int(packed + judged.packed),
+        judged.sampled,
+        (*unknown, *judged.unknown),
     )
 
 
@@ -104,7 +97,7 @@ def _objects(run: CaptureRun) -> tuple[int, float, list[str]]:
     """Number and bytes of all objects but pods, and what is unknown of them."""
     count, size, unknown = 0, 0.0, list[str]()
     for kind in capture_plan.resources():
-        for space in run.spaces(kind) if kind.kind != "Pod" else ():
+        for space in run.objects.spaces(kind) if kind.kind != "Pod" else ():
             try:
                 found, length = _judge(run.cluster, kind, space)
             except NotFound:
@@ -123,15 +116,3 @@ def _judge(cluster: Cluster, kind: Resource, space: str) -> tuple[int, float]:
     if more is None:
         raise SourceError(f"more than {shown} objects, and the server does not say how many")
     return shown + more, len(body) * (1 + more / max(shown, 1))
-
-
-def _sizes(partial: PartialSnapshot, plan: PodPlan) -> tuple[int, int, int] | None:
-    """Bytes of a pod's documents, of the same packed, and of its config dump; nothing if the pod did not answer."""
-    plain, small, dump = 0, 0, 0
-    for path in (page.document.path for page in plan.pages if partial.has(page.document.path)):
-        data = (partial.folder / PurePosixPath(path)).read_bytes()
-        plain, small = plain + len(data), small + len(zlib.compress(data))
-        dump += len(data) if path.endswith("/config_dump.json") else 0
-    # the log of a proxy that is dead says nothing of the size of those that live
-    answered = plain if plan.container == "discovery" else dump
-    return (plain, small, dump) if answered else None

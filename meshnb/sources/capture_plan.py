@@ -88,6 +88,9 @@ _CONTROLZ = (
 )
 
 
+_PROBERS = "ISTIO_KUBE_APP_PROBERS"
+
+
 def resources(names: Sequence[str] = ()) -> tuple[Resource, ...]:
     """The kinds of objects to list; ConfigMaps are not among them, they are read by name."""
     return tuple(r for r in RESOURCES if r.kind != "ConfigMap" and (not names or r.plural in names))
@@ -186,7 +189,7 @@ def _probes(pod: Mapping[str, Any]) -> dict[str, str]:
     """Probes the injector rewrote: file → path the kubelet asks of the agent."""
     containers = (pod.get("spec") or {}).get("containers") or ()
     variables = [v for c in containers if c.get("name") == "istio-proxy" for v in c.get("env") or ()]
-    text = next((v.get("value") for v in variables if v.get("name") == "ISTIO_KUBE_APP_PROBERS"), None)
+    text = next((v.get("value") for v in variables if v.get("name") == _PROBERS), None)
     try:
         paths = json.loads(text) if text else {}
     except ValueError:
@@ -209,6 +212,38 @@ def _containers(pod: Mapping[str, Any]) -> dict[str, int]:
     names = [c.get("name") for c in spec.get("containers") or ()]
     names += [c.get("name") for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
     return {name: restarts.get(name, 0) for name in names if name}
+
+
+def slim(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """What planning needs of a pod; thousands of them are held while a capture runs.
+
+    Example:
+        >>> slim({"metadata": {"name": "a", "uid": "1"}, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}})
+        {'metadata': {'name': 'a'}, 'spec': {}, 'status': {'phase': 'Running'}}
+    """
+
+    def some(part: Any, *keys: str) -> dict[str, Any]:
+        return {key: part[key] for key in keys if key in part}
+
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    slim_spec = {
+        key: [
+            {
+                **some(container, "name", "restartPolicy"),
+                "env": [v for v in container.get("env") or () if v.get("name") == _PROBERS],
+            }
+            for container in spec[key]
+        ]
+        for key in ("containers", "initContainers")
+        if spec.get(key)
+    }
+    slim_status = {
+        key: [some(item, "name", "restartCount") for item in status[key]]
+        for key in ("containerStatuses", "initContainerStatuses")
+        if status.get(key)
+    }
+    meta = some(pod["metadata"], "name", "namespace", "labels", "ownerReferences")
+    return {"metadata": meta, "spec": slim_spec, "status": {**some(status, "phase"), **slim_status}}
 
 
 def has_proxy(pod: Mapping[str, Any]) -> bool:

@@ -167,7 +167,25 @@ class Cluster:
         return _checked(answer, path)
 
     def pages(self, resource: Resource, *, namespace: str = "", limit: int = PAGE) -> Iterator[bytes]:
-        """All objects of a kind, page by page, as raw Lists.
+        """All objects of a kind, page by page, as raw Lists; they are held until the list is whole.
+
+        Args:
+            resource: the kind.
+            namespace: of this namespace only.
+            limit: objects a page.
+
+        Raises:
+            SourceError: as `stream_pages`.
+        """
+        seen: list[bytes] = []
+        for page in self.stream_pages(resource, namespace=namespace, limit=limit, begin_anew=seen.clear):
+            seen.append(page)
+        yield from seen
+
+    def stream_pages(
+        self, resource: Resource, *, namespace: str = "", limit: int = PAGE, begin_anew: Callable[[], None]
+    ) -> Iterator[bytes]:
+        """All objects of a kind, page by page as they come, as raw Lists.
 
         A list that changes too much while it is paged ends in 410; it is then begun anew, once, and after that
         continued with the token the server offers, which may show objects of two moments.
@@ -176,6 +194,7 @@ class Cluster:
             resource: the kind.
             namespace: of this namespace only.
             limit: objects a page.
+            begin_anew: told that the pages so far are void.
 
         Raises:
             NotFound: the cluster does not know the kind.
@@ -183,23 +202,23 @@ class Cluster:
             SourceError: it cannot be listed now.
         """
         path = self._served(resource, namespace)
-        token, again, seen = "", True, list[bytes]()
+        token, again = "", True
         while True:
             answer = self.request(path, {"limit": limit, "continue": token or None})
             if answer.status == 410 and token:
                 offered = _token(answer.body)
                 if again:
                     again, token = False, ""
-                    seen.clear()
+                    begin_anew()
                     continue
                 if not offered:
                     raise SourceError(f"{path}: the list changed too fast to be read", hint="try again")
                 token = offered
                 continue
-            seen.append(_checked(answer, path))
-            token = _token(seen[-1])
+            page = _checked(answer, path)
+            token = _token(page)
+            yield page
             if not token:
-                yield from seen
                 return
 
     def first_page(self, resource: Resource, *, namespace: str = "", limit: int = PAGE) -> tuple[bytes, int | None]:

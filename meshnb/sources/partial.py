@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from meshnb import __version__
 from meshnb.errors import UsageError
@@ -18,6 +20,38 @@ from meshnb.sources.snapshot import Snapshot, SnapshotWriter
 
 PENDING = "not captured: the capture ended before"
 _SAVE_EVERY_S = 2.0
+
+
+Mark = tuple[int, Counter[str]]
+"""A place in a `DocumentStream`, to come back to."""
+
+
+class DocumentStream:
+    """A document while it is written piece by piece; a secret must not lie across two pieces.
+
+    Args:
+        file: where it goes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.struck: Counter[str] = Counter()
+
+    def write(self, data: bytes) -> None:
+        """Add a piece, without its secrets."""
+        data, struck = redact(data)
+        self.struck += struck
+        self._file.write(data)
+
+    def mark(self) -> Mark:
+        """Where it is now."""
+        return self._file.tell(), Counter(self.struck)
+
+    def rewind(self, mark: Mark) -> None:
+        """Drop all that was written since."""
+        self._file.seek(mark[0])
+        self._file.truncate()
+        self.struck = Counter(mark[1])
 
 
 class PartialSnapshot:
@@ -117,6 +151,25 @@ class PartialSnapshot:
         with self._lock:
             self._redacted += struck
             self._documents[document.path] = replace(document, error="", bytes=len(data))
+            self._save_now_and_then()
+
+    @contextmanager
+    def stream(self, document: Document) -> Iterator[DocumentStream]:
+        """Write one document piece by piece, without its secrets; it is there when the block ends without an error."""
+        target = self.folder / PurePosixPath(document.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        try:
+            with part.open("wb") as file:
+                stream = DocumentStream(file)
+                yield stream
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        part.replace(target)
+        with self._lock:
+            self._redacted += stream.struck
+            self._documents[document.path] = replace(document, error="", bytes=target.stat().st_size)
             self._save_now_and_then()
 
     def fail(self, document: Document, error: str) -> None:

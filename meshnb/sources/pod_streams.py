@@ -39,14 +39,13 @@ def forward_request(
         Unreachable: nothing listens there, or the connection broke.
         SourceTimeout: no answer in time.
     """
-    target = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/portforward?ports={port}"
     request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     received = bytearray()
     greeted: set[int] = set()
-    socket = _open(cluster, target)
+    socket = open_forward(cluster, pod, namespace, port)
     try:
         socket.send_binary(b"\x00" + request.encode())
-        for channel, data in _frames(socket, f"{pod}:{port}{path}"):
+        for channel, data in frames(socket, f"{pod}:{port}{path}"):
             if channel not in greeted:
                 # the first frame of each channel repeats the port
                 greeted.add(channel)
@@ -57,11 +56,28 @@ def forward_request(
                 if (answer := _answer(received, ended=False)) is not None:
                     return answer
     finally:
-        socket.close()
+        close_stream(socket)
     answer = _answer(received, ended=True)
     if answer is None:
         raise Unreachable(f"{pod}:{port}{path}: the connection ended before the answer did")
     return answer
+
+
+def open_forward(cluster: Cluster, pod: str, namespace: str, port: int) -> Any:
+    """A websocket to a port of a pod: channel 0 is the connection, channel 1 says what went wrong.
+
+    Raises:
+        Forbidden: port-forward is not allowed.
+        NotFound: there is no such pod.
+        Unreachable, SourceTimeout: the API server does not answer.
+    """
+    return _open(cluster, f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/portforward?ports={port}")
+
+
+def close_stream(stream: Any) -> None:
+    """Say goodbye and free the socket; the library does the second only where it did the first."""
+    stream.close()
+    stream.shutdown()
 
 
 def _answer(received: bytearray, *, ended: bool) -> tuple[int, bytes] | None:
@@ -108,12 +124,12 @@ def run_in_pod(cluster: Cluster, pod: str, namespace: str, container: str, comma
     channels: dict[int, bytearray] = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
     socket = _open(cluster, target)
     try:
-        for channel, data in _frames(socket, f"{pod}: {command[0]}"):
+        for channel, data in frames(socket, f"{pod}: {command[0]}"):
             channels.setdefault(channel, bytearray()).extend(data)
             if channel == _STATUS:
                 break
     finally:
-        socket.close()
+        close_stream(socket)
     status = _status(bytes(channels[_STATUS]))
     if status.get("status") == "Failure":
         printed = bytes(channels[_STDERR] or channels[_STDOUT])[:300].decode("utf-8", "replace").strip()
@@ -183,7 +199,7 @@ def _tls(configuration: Any) -> dict[str, Any]:
     return options | {name: value for name, value in given.items() if value}
 
 
-def _frames(socket: Any, what: str) -> Iterator[tuple[int, bytes]]:
+def frames(socket: Any, what: str) -> Iterator[tuple[int, bytes]]:
     """Channel and bytes of each frame until the other side closes."""
     from websocket import ABNF, WebSocketConnectionClosedException, WebSocketException, WebSocketTimeoutException
 

@@ -143,3 +143,36 @@ def test_the_role_shipped_allows_what_a_capture_asks_for_and_no_secrets():
         assert ("", resource, "create") in allowed
     assert not [entry for entry in allowed if "secret" in entry[1] or (entry[0] == "" and entry[1] == "*")]
     assert {verb for _, resource, verb in allowed if "/" not in resource} == {"get", "list"}
+
+
+def test_with_prometheus_finds_the_one_of_the_mesh_and_records_its_answers(api, tmp_path, capsys):
+    empty = b'{"status": "success", "data": {"resultType": "matrix", "result": []}}'
+    meta = {"name": "prometheus", "namespace": "istio-system", "labels": {"app": "prometheus"}}
+    spec = {"selector": {"app": "prometheus"}, "ports": [{"name": "http", "port": 9090, "targetPort": 9090}]}
+    api.history.add("services", {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    pod = {"metadata": {**meta, "name": "prometheus-0"}, "spec": {"containers": [{"name": "p"}]}, "status": status}
+    api.history.add("pods", {"apiVersion": "v1", "kind": "Pod", **pod})
+    command = ["capture", "--with", "prometheus", "--since", "10m", "-n", "istioinaction", "--workload", "app=catalog"]
+    with PageServer({"*": empty}) as prometheus:
+        api.backends[("prometheus-0", "istio-system", 9090)] = prometheus.address
+        assert main([*command, "--out", str(tmp_path / "with.tar.gz")]) == 0
+        options = {"namespaces": ["istioinaction"], "workloads": ["app=catalog"], "since": "10m"}
+        live = connect(prometheus="find", progress=lambda _: None, **options)
+    out, err = capsys.readouterr()
+    assert "Prometheus prometheus.istio-system, which does not scrape istiod" in err
+    assert "which does not scrape istiod was asked by port-forward" in out
+    assert Snapshot.open(tmp_path / "with.tar.gz").documents("prometheus") and live.snapshot.documents("prometheus")
+    assert main([*command, "-q", "--out", str(tmp_path / "gone.tar.gz")]) == 0
+    assert "note: Not captured: no Prometheus of the cluster answers" in capsys.readouterr().out
+
+
+def test_the_size_is_shown_before_the_capture_goes_on(api, tmp_path, capsys):
+    assert main(["capture", "--out", str(tmp_path / "s"), "--since", "90s"]) == 0
+    steps = capsys.readouterr().err.splitlines()
+    plan = next(i for i, step in enumerate(steps) if step.startswith("1 istiods, 5 proxies, "))
+    assert "logs, of the last 90 s" in steps[plan]
+    size = next(i for i, step in enumerate(steps) if step.startswith("pods: about "))
+    assert "MB packed; judged by istiod-1.istio-system, " in steps[size]
+    assert sum(step.startswith("pod ") for step in steps[plan:size]) == 4
+    assert sum(step.startswith("pod ") for step in steps[size:]) == 2

@@ -8,9 +8,11 @@ from it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import ssl
+import struct
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -205,6 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._status(404, "NotFound", "the server could not find the requested resource")
         now, items = self.server.replay.history.now(rest[0])
         items = [item for item in items if not namespace or item["metadata"].get("namespace") == namespace]
+        if wanted := query.get("labelSelector"):
+            pairs = [part.split("=", 1) for part in wanted.split(",")]
+            items = [i for i in items if all((i["metadata"].get("labels") or {}).get(k) == v for k, v in pairs)]
         if len(rest) > 1:
             found = [item for item in items if item["metadata"]["name"] == rest[1]]
             return (
@@ -326,13 +331,12 @@ class _Handler(BaseHTTPRequestHandler):
             websocket.send(b"\x01" + f"failed to connect to localhost:{ports[0]} inside the pod".encode())
             return websocket.close()
         with socket.create_connection(backend) as connection:
-            request = websocket.receive()
-            if request is None:
-                return None
-            connection.sendall(request[1:])
-            while data := connection.recv(1 << 16):
-                websocket.send(b"\x00" + data)
-        return websocket.close()
+            threading.Thread(target=_pass_on, args=(websocket, connection), daemon=True).start()
+            with contextlib.suppress(ConnectionError):
+                while data := connection.recv(1 << 16):
+                    websocket.send(b"\x00" + data)
+                websocket.close()
+        return None
 
     def _exec(self, namespace, pod, command):
         websocket = self._upgrade()
@@ -363,6 +367,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+
+def _pass_on(websocket, connection):
+    """What the client sends, to the pod, until either has gone."""
+    with contextlib.suppress(OSError, ValueError, struct.error):
+        while (frame := websocket.receive()) is not None:
+            connection.sendall(frame[1:])
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _status_object(code, reason, message, meta=None):

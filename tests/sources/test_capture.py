@@ -268,6 +268,33 @@ def test_a_partial_folder_of_another_cluster_is_refused(tmp_path):
         PartialSnapshot(tmp_path / "t", source="two")
 
 
+def test_a_list_that_is_begun_anew_holds_each_object_once_and_no_list_is_held(demo, tmp_path):
+    with recorded_cluster(demo) as api:
+        service = api.lists["services"][0]
+        more = [{**service, "metadata": {**service["metadata"], "name": f"s{i}"}} for i in range(1200)]
+        api.lists["services"] += more
+        api.expire_tokens = 1
+        options = CaptureOptions(workloads=("none",), since_s=0)
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s", options)
+    (document,) = [d for d in snapshot.documents("kubernetes") if d.path.endswith("/services.json")]
+    listed = json.loads(snapshot.read(document))
+    names = [item["metadata"]["name"] for item in listed["items"]]
+    assert len(names) == len(set(names)) and names[-1] == "s1199"
+    assert (listed["kind"], listed["apiVersion"]) == ("ServiceList", "v1")
+    assert document.bytes == len(snapshot.read(document))
+
+
+def test_a_list_that_breaks_in_the_middle_leaves_no_half_of_itself(demo, tmp_path):
+    with recorded_cluster(demo) as api:
+        service = api.lists["services"][0]
+        api.lists["services"] += [{**service, "metadata": {**service["metadata"], "name": f"s{i}"}} for i in range(600)]
+        api.faults = [Fault("/services?limit=500&continue", status=500, message="etcd is gone")]
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s", CaptureOptions(workloads=("none",), since_s=0))
+    (failed,) = [d for d in snapshot.failed("kubernetes") if d.path == "kubernetes/services.json"]
+    assert "etcd is gone" in failed.error
+    assert not list((tmp_path / "s").rglob("services*"))
+
+
 KILLED = """
 import sys
 from pathlib import Path

@@ -30,6 +30,7 @@ _MESSAGES = (
     "config.listener.v3.listener_pb2",
     "config.route.v3.route_pb2",
     "extensions.access_loggers.file.v3.file_pb2",
+    "extensions.access_loggers.filters.cel.v3.cel_pb2",
     "extensions.access_loggers.stats.v3.stats_pb2",
     "extensions.filters.http.fault.v3.fault_pb2",
     "extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2",

@@ -21,6 +21,7 @@ KINDS = {
     "PeerAuthentication": "peerauthentications",
     "Pod": "pods",
     "Service": "services",
+    "Telemetry": "telemetries",
     "VirtualService": "virtualservices",
 }
 """Kind -> name of its resource."""
@@ -129,6 +130,17 @@ _SPECS: dict[str, Any] = {
                     "listener": {"filterChain": {"filter": {"name": ANY, "subFilter": {"name": ANY}}}},
                 },
                 "patch": {"operation": OneOf(("INSERT_FIRST", "INSERT_BEFORE")), "value": ANY},
+            }
+        ],
+    },
+    "Telemetry": {
+        "selector": _SELECTOR,
+        "accessLogging": [
+            {
+                "providers": [{"name": OneOf(("envoy",))}],
+                "match": {"mode": OneOf(("CLIENT", "SERVER", "CLIENT_AND_SERVER"))},
+                "disabled": ANY,
+                "filter": {"expression": ANY},
             }
         ],
     },

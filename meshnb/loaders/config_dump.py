@@ -25,6 +25,7 @@ from meshnb.loaders.documents import (
 )
 from meshnb.loaders.ecds import ecds_row
 from meshnb.loaders.endpoints import COLUMNS, endpoint_rows
+from meshnb.loaders.listener_logs import logger_rows
 from meshnb.loaders.listeners import listener_rows
 from meshnb.loaders.proto import Message
 from meshnb.loaders.routes import route_rows
@@ -33,7 +34,17 @@ from meshnb.loaders.sections import ENTRIES, KINDS, Resource, Section, read_sect
 from meshnb.loaders.sizes import size_rows
 from meshnb.model.frame import Frame, returns, to_pandas
 from meshnb.model.tables.authz import AUTHZ
-from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
+from meshnb.model.tables.envoy import (
+    ACCESS_LOGGERS,
+    BOOTSTRAP,
+    CLUSTERS,
+    ECDS,
+    ENDPOINTS,
+    LISTENERS,
+    ROUTES,
+    SECRETS,
+    SIZES,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,6 +231,15 @@ class ConfigDump:
             FormatError: a listener or its RBAC filter cannot be read; names it and the byte.
         """
         return self._table(AUTHZ, self._each("listeners", authz_rows))
+
+    @returns(ACCESS_LOGGERS)
+    def access_loggers(self) -> pd.DataFrame:
+        """What the listeners log, where to and in which format.
+
+        Raises:
+            FormatError: a listener or its access logger cannot be read; names it and the byte.
+        """
+        return self._table(ACCESS_LOGGERS, self._each("listeners", logger_rows))
 
     @returns(BOOTSTRAP)
     def bootstrap(self) -> pd.DataFrame:

@@ -15,7 +15,17 @@ from meshnb.loaders.ztunnel import ZtunnelDump, is_ztunnel_dump, read_ztunnel_du
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
 from meshnb.model.tables.authz import AUTHZ
-from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
+from meshnb.model.tables.envoy import (
+    ACCESS_LOGGERS,
+    BOOTSTRAP,
+    CLUSTERS,
+    ECDS,
+    ENDPOINTS,
+    LISTENERS,
+    ROUTES,
+    SECRETS,
+    SIZES,
+)
 from meshnb.model.tables.ztunnel import (
     ZTUNNEL_CERTIFICATE,
     ZTUNNEL_CONNECTIONS,
@@ -50,6 +60,7 @@ class EnvoyTables(MeshBase):
         "secrets": Needs("config_dump"),
         "ecds": Needs("config_dump"),
         "authz": Needs("config_dump"),
+        "access_loggers": Needs("config_dump"),
         "bootstrap": Needs("config_dump"),
         "sizes": Needs("config_dump"),
         "ztunnel_workload": Needs("config_dump"),
@@ -200,6 +211,21 @@ class EnvoyTables(MeshBase):
             action: only `DENY`, `ALLOW`, `LOG` or `CUSTOM`.
         """
         return keep(self._of_dump("authz", AUTHZ, ConfigDump.authz, proxy), policy=policy, action=action)
+
+    @returns(ACCESS_LOGGERS)
+    def access_loggers(self, *, proxy: str = "", type: str = "") -> pd.DataFrame:
+        """What each proxy really logs of its requests, where to and in which format.
+
+        Args:
+            proxy: only of this proxy.
+            type: only `file`, `stdout`, `http_grpc`, `open_telemetry`, `stats` …
+
+        Example:
+            >>> import meshnb
+            >>> meshnb.open("demo").access_loggers(type="file").encoding.unique().tolist()
+            ['JSON']
+        """
+        return keep(self._of_dump("access_loggers", ACCESS_LOGGERS, ConfigDump.access_loggers, proxy), type=type)
 
     @returns(BOOTSTRAP)
     def bootstrap(self, *, proxy: str = "") -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from meshnb.errors import UsageError
-from meshnb.loaders import istio_objects, objects
+from meshnb.loaders import istio_objects, objects, telemetry_objects
 from meshnb.model import resources
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
@@ -28,6 +28,7 @@ class ObjectTables(MeshBase):
         "virtual_services": Needs("kubernetes", "kubernetes/virtualservices."),
         "destination_rules": Needs("kubernetes", "kubernetes/destinationrules."),
         "gateways": Needs("kubernetes", "kubernetes/gateways."),
+        "telemetries": Needs("kubernetes", "kubernetes/telemetries."),
     }
 
     @returns(tables.OBJECTS)
@@ -99,6 +100,11 @@ class ObjectTables(MeshBase):
     def gateways(self) -> pd.DataFrame:
         """Servers of Istio's Gateways."""
         return self._from("gateways", tables.GATEWAYS, istio_objects.gateways_table)
+
+    @returns(tables.TELEMETRIES)
+    def telemetries(self) -> pd.DataFrame:
+        """What Telemetry objects ask of access logs; what Envoy does is in `access_loggers`."""
+        return self._from("telemetries", tables.TELEMETRIES, telemetry_objects.telemetries_table)
 
     def _from(self, table: str, frame: Frame, make: Callable[..., pd.DataFrame]) -> pd.DataFrame:
         def read(document: Document, data: bytes) -> pd.DataFrame:

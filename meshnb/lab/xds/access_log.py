@@ -44,23 +44,53 @@ TEXT_FORMAT = (
 """Istio's default access log line."""
 
 
-def file_log(proxy: Proxy, *, only_no_route: bool = False) -> Resource:
-    """The access log on standard output, in the encoding of the lab.
+def file_logs(proxy: Proxy, *, mode: str, only_no_route: bool = False) -> list[Resource]:
+    """The access logs of a listener or connection manager: on standard output, unless a Telemetry says otherwise.
+
+    The Telemetry nearest to the workload decides: its own, the namespace's, the mesh's.
 
     Args:
         proxy: whose log.
+        mode: `CLIENT` or `SERVER`.
         only_no_route: log only connections that no filter chain took, as a listener does.
     """
+    entries = [entry for entry in _telemetry(proxy) if (entry.get("match") or {}).get("mode", mode) in (mode, _BOTH)]
+    if any(entry.get("disabled") for entry in entries[-1:]):
+        return []
+    log = _file_log(proxy)
+    expression = (entries[-1].get("filter") or {}).get("expression") if entries else None
+    if only_no_route:
+        log["filter"] = {"response_flag_filter": {"flags": ["NR"]}}
+    elif expression:
+        name = "envoy.access_loggers.extension_filters.cel"
+        kind = "access_loggers.filters.cel.v3.ExpressionFilter"
+        log["filter"] = {"extension_filter": typed(name, kind, expression=expression)}
+    return [log]
+
+
+_BOTH = "CLIENT_AND_SERVER"
+
+
+def _telemetry(proxy: Proxy) -> list[Any]:
+    """What the nearest Telemetry that speaks of access logs says of them; nothing if none does."""
+    labels, namespace = proxy.pod.all_labels, proxy.pod.namespace
+    levels: dict[tuple[bool, bool], Any] = {}
+    for item in proxy.world.selecting("Telemetry", namespace, labels):
+        # a selector holds in the object's own namespace only
+        own, here = bool(item["spec"].get("selector")), item["metadata"]["namespace"] == namespace
+        if item["spec"].get("accessLogging") and (here or not own):
+            levels.setdefault((own, here), item["spec"]["accessLogging"])
+    return levels[max(levels)] if levels else []
+
+
+def _file_log(proxy: Proxy) -> Resource:
     text = {"text_format_source": {"inline_string": TEXT_FORMAT}}
-    log = typed(
+    return typed(
         "envoy.access_loggers.file",
         "access_loggers.file.v3.FileAccessLog",
         path="/dev/stdout",
         log_format=text if proxy.plan.log_format == "text" else {"json_format": JSON_FORMAT},
     )
-    if only_no_route:
-        log["filter"] = {"response_flag_filter": {"flags": ["NR"]}}
-    return log
 
 
 def stats_log(proxy: Proxy, *, reporter: str) -> Resource:

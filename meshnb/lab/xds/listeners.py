@@ -6,7 +6,7 @@ from typing import Any
 
 from meshnb.lab.inventory import Object
 from meshnb.lab.plan import APP_PORT, GATEWAY_PORT, OUTBOUND_PORT, TRUST_DOMAIN
-from meshnb.lab.xds.access_log import file_log, stats_log
+from meshnb.lab.xds.access_log import file_logs, stats_log
 from meshnb.lab.xds.common import HTTP_PORT, LISTENER, Proxy, Resource, ads, sds, typed
 from meshnb.lab.xds.routes import GATEWAY_ROUTES, SIDECAR_ROUTES
 
@@ -27,7 +27,7 @@ def _listener(proxy: Proxy, name: str, port: int, direction: str, chains: list[R
         "address": {"socket_address": {"address": proxy.ip, "port_value": port}},
         "filter_chains": chains,
         "continue_on_listener_filters_timeout": True,
-        "access_log": [file_log(proxy, only_no_route=True)],
+        "access_log": file_logs(proxy, mode="SERVER" if direction == "INBOUND" else "CLIENT", only_no_route=True),
         **fields,
     }
 
@@ -132,7 +132,10 @@ def _manager(proxy: Proxy, stat_prefix: str, context: str, **fields: Any) -> Res
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=stat_prefix,
         server_name="istio-envoy",
-        access_log=[file_log(proxy), stats_log(proxy, reporter="destination" if inbound else "source")],
+        access_log=[
+            *file_logs(proxy, mode="SERVER" if inbound else "CLIENT"),
+            stats_log(proxy, reporter="destination" if inbound else "source"),
+        ],
         http_filters=_filters(proxy, context),
         stream_idle_timeout="0s",
         normalize_path=True,

@@ -211,3 +211,26 @@ RESILIENCE = Frame(
         Column("retries", "int64", "Most retries of a route."),
     ),
 )
+
+TELEMETRIES = Frame(
+    "telemetries",
+    "One row per entry of `accessLogging` of a Telemetry, or per Telemetry that has none.",
+    (
+        Column("namespace", "string", "Namespace.", nullable=False),
+        Column("telemetry", "string", "Name.", nullable=False),
+        Column(
+            "selector", "json", "Labels of the workloads it holds for; `{}` for all of the namespace.", nullable=False
+        ),
+        Column(
+            "target_refs", "json", "Gateways or Services it holds for; `[]` for none in particular.", nullable=False
+        ),
+        Column("entry_index", "int64", "Position of the entry; missing: it says nothing of access logs."),
+        Column("providers", "list<string>", "Providers it names; empty: those of the level above."),
+        Column("mode", "string", "CLIENT, SERVER or CLIENT_AND_SERVER."),
+        Column("disabled", "bool", "Whether it switches them off."),
+        Column("filter", "string", "CEL expression of the requests that are logged; missing: all."),
+        Column("spec", "json", "The whole spec.", nullable=False),
+        _CREATED,
+    ),
+    key=("namespace", "telemetry", "entry_index"),
+)

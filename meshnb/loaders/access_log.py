@@ -127,6 +127,7 @@ class AccessLog:
         self._conditions = conditions
         self._expected = expected
         self._left_out = tuple(left_out)
+        self._damage: list[Damage] = []
 
     def __repr__(self) -> str:
         names = ", ".join(file.name for file in self._files[:3])
@@ -159,22 +160,10 @@ class AccessLog:
         Raises:
             UsageError: no such column, or a condition is not an expression over the columns.
         """
-        import pyarrow.compute as pc
-
         chosen = self.columns if columns is None else [self._known(column) for column in columns]
-        carried = list(dict.fromkeys([*chosen, "proxy", "file", "line", "reason", "excerpt"]))
-        table = self._run(
-            f"SELECT {', '.join(map(name, carried))} FROM log WHERE reason IS NOT NULL OR ({self._where})",
-            numbered=not self._conditions,
-            careful=bool(self._conditions) and "line" in chosen and has_blank_lines(self._files),
-        )
-        failed = pc.is_valid(table["reason"])
-        if pc.any(failed).as_py():
-            skipped = table.filter(failed)
-            table = table.filter(pc.invert(failed))
-        else:
-            skipped = table.slice(0, 0)
-        self.skipped = self._skipped_frame(skipped)
+        table = self._whole(chosen) if not self._conditions else None
+        if table is None:
+            table = self._sifted(chosen)
         if self._expected and not len(table) and not self._conditions:
             self._explain_mismatch(self._expected)
         if columns is None:  # fields that only some formats have
@@ -183,6 +172,39 @@ class AccessLog:
         df = to_pandas(table.select(chosen))
         df.attrs["skipped"] = dict(Counter(self.skipped.reason))
         return df
+
+    def _whole(self, columns: Sequence[str]) -> pa.Table | None:
+        """All rows, if the files are clean: then nothing is skipped."""
+        import duckdb
+
+        from meshnb.loaders.access_log_whole import whole_table
+
+        clean = clean_files(self._files, self._plan)
+        try:
+            table = whole_table(clean, self._plan, columns) if clean else None
+        except (duckdb.Error, OSError):
+            return None  # not so clean after all: the careful way tells
+        if table is not None:
+            self._damage = []
+            self.skipped = self._skipped_frame(SKIPPED_LINES.arrow(dict.fromkeys(SKIPPED_LINES.column_names, ())))
+        return table
+
+    def _sifted(self, columns: Sequence[str]) -> pa.Table:
+        """The rows that fulfil the conditions, without the lines that are none."""
+        import pyarrow.compute as pc
+
+        carried = list(dict.fromkeys([*columns, "proxy", "file", "line", "reason", "excerpt"]))
+        table = self._run(
+            f"SELECT {', '.join(map(name, carried))} FROM log WHERE reason IS NOT NULL OR ({self._where})",
+            numbered=not self._conditions,
+            careful=bool(self._conditions) and "line" in columns and has_blank_lines(self._files),
+        )
+        bad = pc.is_valid(table["reason"])
+        if not pc.any(bad).as_py():
+            self.skipped = self._skipped_frame(table.slice(0, 0))
+            return table
+        self.skipped = self._skipped_frame(table.filter(bad))
+        return table.filter(pc.invert(bad))
 
     def to_parquet(self, path: str | Path, *, columns: Sequence[str] | None = None) -> int:
         """Write the rows to a Parquet file, without holding them in memory.
@@ -325,7 +347,7 @@ class AccessLog:
             except (duckdb.Error, OSError):
                 clean = []  # not so clean after all, or the query is wrong: the careful way tells
             if clean and (count is None or count.lines() == _rows(table)):
-                self._damage: list[Damage] = []
+                self._damage = []
                 return table
         lines = Lines(self._files)
         try:
@@ -356,7 +378,7 @@ class AccessLog:
         """Rows with the names of their file, proxy, pod and container."""
         files = _pick([file.name for file in self._files])
         proxies = _pick([file.proxy for file in self._files])
-        pods = _pick([file.proxy.rpartition(".")[0] or file.proxy for file in self._files])
+        pods = _pick([file.pod for file in self._files])
         columns = {
             "file": files,
             "line": "no",

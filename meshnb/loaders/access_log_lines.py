@@ -54,6 +54,11 @@ class LogFile:
     proxy: str = ""
     spool: object = None
 
+    @property
+    def pod(self) -> str:
+        """The pod that wrote it, empty if unknown."""
+        return self.proxy.rpartition(".")[0] or self.proxy
+
 
 @dataclass(frozen=True, slots=True)
 class Damage:

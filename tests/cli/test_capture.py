@@ -10,7 +10,6 @@ from replay.recorded import recorded_cluster
 from meshnb.cli import main
 from meshnb.cli.capture import _since
 from meshnb.errors import UsageError
-from meshnb.model.resources import RESOURCES
 from meshnb.runbook.live import connect
 from meshnb.sources.snapshot import Snapshot
 
@@ -119,30 +118,6 @@ def test_prometheus_is_asked_too_and_may_be_gone(api, tmp_path, capsys):
     snapshot = Snapshot.open(tmp_path / "gone.tar.gz")
     assert not snapshot.documents("prometheus") and len(snapshot.documents("config_dump")) == 3
     assert snapshot.failed("prometheus") or any("Not captured" in note for note in snapshot.manifest.notes)
-
-
-def test_the_role_shipped_allows_what_a_capture_asks_for_and_no_secrets():
-    from pathlib import Path
-
-    import yaml
-
-    documents = list(yaml.safe_load_all((Path(__file__).parents[2] / "docs" / "rbac.yaml").read_text()))
-    allowed = {
-        (group, resource, verb)
-        for document in documents
-        if document["kind"] == "ClusterRole"
-        for rule in document["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    for kind in RESOURCES:
-        if kind.kind != "ConfigMap":
-            assert {(kind.group, kind.plural, "list"), (kind.group, "*", "list")} & allowed, kind.plural
-    for resource in ("pods/portforward", "pods/exec"):
-        assert ("", resource, "create") in allowed
-    assert not [entry for entry in allowed if "secret" in entry[1] or (entry[0] == "" and entry[1] == "*")]
-    assert {verb for _, resource, verb in allowed if "/" not in resource} == {"get", "list"}
 
 
 def test_with_prometheus_finds_the_one_of_the_mesh_and_records_its_answers(api, tmp_path, capsys):

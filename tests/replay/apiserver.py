@@ -48,7 +48,7 @@ class ReplayApiServer:
         backends: (pod, namespace, port) → (host, port) that a port-forward reaches.
         commands: (pod, namespace, first word) → function from the command to what it prints; raises to fail.
         logs: (pod, namespace, container) → text.
-        denied: (verb, resource) that access reviews refuse.
+        denied: (verb, resource) that access reviews refuse. Set `roles` to have all requests judged by roles.
         certificate: PEM file with key and certificate; it speaks TLS then.
     """
 
@@ -56,6 +56,7 @@ class ReplayApiServer:
         self.history = History(lists or {})
         self.backends, self.commands, self.logs = backends or {}, commands or {}, logs or {}
         self.denied = set(denied)
+        self.roles = None
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         self.expire_tokens = 0
@@ -143,6 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and self._break(fault):
             return
         parts = [unquote(p) for p in url.path.strip("/").split("/")]
+        if replay.roles is not None and (reason := self._refusal(parts)):
+            return self._status(403, "Forbidden", reason)
         if parts[-1] == "portforward":
             self._port_forward(parts[3], parts[5], [int(p) for p in query["ports"].split(",")])
         elif parts[-1] == "exec":
@@ -165,8 +168,25 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = body["spec"]["resourceAttributes"]
         resource = wanted["resource"] + (f"/{wanted['subresource']}" if wanted.get("subresource") else "")
         allowed = (wanted["verb"], resource) not in replay.denied
+        if replay.roles is not None:
+            place = {"namespace": wanted.get("namespace", ""), "name": wanted.get("name", "")}
+            allowed = replay.roles.allows(wanted["verb"], wanted.get("group", ""), resource, **place)
         body["status"] = {"allowed": allowed, **({} if allowed else {"reason": "RBAC: no role allows it"})}
         self._json(201, body)
+
+    def _refusal(self, parts):
+        """Why roles refuse to read an object, a list or a part of a pod; discovery is open to everyone."""
+        group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1] if len(parts) > 1 else "", parts[3:])
+        if parts[0] not in ("api", "apis") or not rest:
+            return ""
+        namespace = ""
+        if rest[0] == "namespaces" and len(rest) > 2:
+            namespace, rest = rest[1], rest[2:]
+        resource = "/".join(rest[::2])
+        verb, name = ("get", rest[1]) if len(rest) > 1 else ("list", "")
+        if self.server.replay.roles.allows(verb, group, resource, namespace=namespace, name=name):
+            return ""
+        return f'{resource}.{group} is forbidden: User "u" cannot {verb} it in namespace "{namespace}"'
 
     def _break(self, fault):
         if fault.hang:

@@ -29,6 +29,7 @@ def test_every_verb_a_capture_needs_is_asked_for(api):
     cluster = Cluster(api.configuration(), sleep=lambda _: None)
     answers = {access.what: access for access in review(cluster, namespaces=["a", "b"])}
     assert {what for what, access in answers.items() if access.refused} == {
+        "create pods/portforward in istio-system",
         "list nodes",
         "create pods/portforward in a",
         "create pods/portforward in b",
@@ -49,6 +50,9 @@ def test_the_doctor_ends_each_line_with_what_to_do(api, capsys):
     assert any("answers, Kubernetes v1.29.2" in line for line in lines)
     (refused,) = [line for line in lines if "list nodes" in line]
     assert refused.startswith("absent") and refused.endswith("grant it with docs/rbac.yaml")
+    (allowed,) = [line for line in lines if "list pods in shop" in line]
+    assert allowed.startswith("ok") and allowed.endswith("allowed → nothing to do")
+    assert all(" → " in line for line in lines)
 
 
 def _doctor(capsys, *arguments):
@@ -73,6 +77,29 @@ def test_the_doctor_finds_istiod_its_state_and_release(api, capsys):
     api.history.modify("pods", waiting)
     code, lines = _doctor(capsys, "--cluster")
     assert code == 69 and lines["istiod"]["state"] == "broken" and lines["istiod"]["todo"].startswith("kubectl -n")
+
+
+@pytest.mark.parametrize(
+    ("releases", "state", "said", "todo"),
+    [
+        (["1.17.8", "1.17.2"], "ok", "3 of them: 1.17.2 (2), 1.17.8 (1); istiod 1.17.8: they fit", ""),
+        (["1.16.0", "1.17.8"], "ok", "they fit", ""),
+        (["1.14.1", "1.17.8"], "broken", "1.14.1 are more than one minor release behind", "rollout restart"),
+        (["1.18.0", "1.17.8"], "broken", "1.18.0 are ahead of istiod", "upgrade istiod first"),
+        (["latest", "latest"], "absent", "unknown release (3)", "istioctl version"),
+    ],
+)
+def test_sd_35_the_doctor_compares_the_releases_of_proxies_and_istiod(api, capsys, releases, state, said, todo):
+    """SD-35: proxies may be one minor release behind istiod and never ahead."""
+    api.history.add("pods", ISTIOD)
+    for number, release in enumerate([*releases, releases[-1]]):
+        proxy = {"name": "istio-proxy", "image": f"docker.io/istio/proxyv2:{release}"}
+        meta = {"name": f"p{number}", "namespace": "shop"}
+        item = {"metadata": meta, "spec": {"containers": [proxy]}, "status": {"phase": "Running"}}
+        api.history.add("pods", {"apiVersion": "v1", "kind": "Pod", **item})
+    _, lines = _doctor(capsys, "--cluster", "-n", "shop")
+    assert lines["proxies"]["state"] == state
+    assert said in lines["proxies"]["said"] and todo in lines["proxies"]["todo"]
 
 
 def test_the_doctor_asks_prometheus_whether_it_scrapes_istiod(api, capsys):

@@ -33,18 +33,9 @@ from meshnb.loaders.secrets import secret_rows
 from meshnb.loaders.sections import ENTRIES, KINDS, Resource, Section, read_section, resources, section_of_entry
 from meshnb.loaders.sizes import size_rows
 from meshnb.model.frame import Frame, returns, to_pandas
+from meshnb.model.tables.access_loggers import ACCESS_LOGGERS
 from meshnb.model.tables.authz import AUTHZ
-from meshnb.model.tables.envoy import (
-    ACCESS_LOGGERS,
-    BOOTSTRAP,
-    CLUSTERS,
-    ECDS,
-    ENDPOINTS,
-    LISTENERS,
-    ROUTES,
-    SECRETS,
-    SIZES,
-)
+from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -94,7 +94,7 @@ read_logger = Reader(LoggerConfig)
 
 
 def logger_rows(resource: Resource) -> Iterator[dict[str, Any]]:
-    """The rows of one listener, see `meshnb.model.tables.envoy.ACCESS_LOGGERS`.
+    """The rows of one listener, see `meshnb.model.tables.access_loggers.ACCESS_LOGGERS`.
 
     Raises:
         msgspec.MsgspecError, ValueError: not a listener, or an access logger that is none.

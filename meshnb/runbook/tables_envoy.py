@@ -14,18 +14,9 @@ from meshnb.loaders.fleet import read_config_dumps
 from meshnb.loaders.ztunnel import ZtunnelDump, is_ztunnel_dump, read_ztunnel_dump
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
+from meshnb.model.tables.access_loggers import ACCESS_LOGGERS
 from meshnb.model.tables.authz import AUTHZ
-from meshnb.model.tables.envoy import (
-    ACCESS_LOGGERS,
-    BOOTSTRAP,
-    CLUSTERS,
-    ECDS,
-    ENDPOINTS,
-    LISTENERS,
-    ROUTES,
-    SECRETS,
-    SIZES,
-)
+from meshnb.model.tables.envoy import BOOTSTRAP, CLUSTERS, ECDS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, SIZES
 from meshnb.model.tables.ztunnel import (
     ZTUNNEL_CERTIFICATE,
     ZTUNNEL_CONNECTIONS,

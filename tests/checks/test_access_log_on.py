@@ -18,7 +18,7 @@ from meshnb.loaders.mesh_config import read_mesh_config
 from meshnb.loaders.objects import objects_table
 from meshnb.loaders.telemetry_objects import telemetries_table
 from meshnb.model.finding import Finding, Severity, Status
-from meshnb.model.tables.envoy import ACCESS_LOGGERS
+from meshnb.model.tables.access_loggers import ACCESS_LOGGERS
 from meshnb.model.tables.logs import ACCESS_LOG
 from meshnb.model.tables.objects import PODS
 

@@ -1,8 +1,8 @@
 """Whether objects are what Kubernetes and Istio would accept.
 
-Kubernetes' schemas come with the package kubernetes-validate. No package brings Istio's for use without a network: for
-its kinds the fields the lab uses are written down here, with their types, after Istio's reference; a field that is not
-among them is an error.
+Kubernetes' schemas come with the package kubernetes-validate. No package brings Istio's as strict as the API server is:
+for its kinds the fields the lab uses are written down here, with their types, after Istio's reference; a field that is
+not among them is an error. `crds` holds them against Istio's own definitions.
 """
 
 from __future__ import annotations

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from pathlib import Path
 
 import pytest
 from jsonschema import ValidationError
+from replay import crds
 from replay.recorded import recorded_cluster
-from replay.schemas import check
+from replay.schemas import _ISTIO, check
 
 import meshnb.lab
 from meshnb.lab.inventory import healthy_objects, manifest
@@ -48,6 +50,60 @@ def test_each_manifest_of_the_lab_fits_its_schema(name):
         check(item)
 
 
+def istio_objects():
+    """Every object of Istio the lab and the demos have, with where it is from."""
+    for item in healthy_objects(Plan()):
+        yield "healthy", item
+    for name in MANIFESTS:
+        for item in manifest(name):
+            yield name, item
+    for demo in ("healthy", "missing-subset", "slow-replica"):
+        snapshot = Snapshot.open(f"demo/{demo}")
+        for document in snapshot.documents("kubernetes"):
+            for item in json.loads(snapshot.read(document))["items"]:
+                yield f"demo/{demo}", item
+
+
+@pytest.fixture
+def istio_definitions():
+    if crds.definitions_file() is None:
+        assert "MESHNB_CI" not in os.environ, "CI downloads Istio's definitions"
+        pytest.skip(f"Istio's definitions are not here: go mod download istio.io/api@{crds.RELEASE}")
+
+
+def test_objects_fit_istios_own_definitions(istio_definitions):
+    seen = set()
+    for place, item in istio_objects():
+        if "istio.io/" in item["apiVersion"]:
+            seen.add(item["kind"])
+            try:
+                crds.check(item)
+            except ValidationError as error:
+                pytest.fail(f"{place} {item['kind']} {item['metadata']['name']}: {error.json_path}: {error.message}")
+    assert {"VirtualService", "DestinationRule", "Gateway", "PeerAuthentication", "AuthorizationPolicy"} <= seen
+
+
+def test_fields_written_down_here_are_istios(istio_definitions):
+    """What replay.schemas knows of a kind is a part of what Istio's definition knows of it."""
+    for kind, (group, versions, spec) in _ISTIO.items():
+        for version in versions:
+            real = crds.definitions(crds.definitions_file())[(f"{group}/{version}", kind)]
+            _assert_part(spec, real["properties"]["spec"], f"{version} {kind}")
+
+
+def _assert_part(mine, real, where):
+    for name, part in mine.get("properties", {}).items():
+        # the value of a patch is Envoy's, which Istio leaves open
+        if real.get("properties") is None:
+            return
+        assert name in real["properties"], f"{where}.{name}"
+        _assert_part(part, real["properties"][name], f"{where}.{name}")
+    if "items" in mine:
+        _assert_part(mine["items"], real["items"], f"{where}[]")
+    assert set(mine.get("enum", ())) <= set(real.get("enum", mine.get("enum", ()))), where
+    assert mine.get("type", real.get("type")) == real.get("type", mine.get("type")), where
+
+
 def _changed(kind, change):
     found = next(o for o in healthy_objects(Plan()) if o["kind"] == kind)
     item = copy.deepcopy(found)
@@ -72,3 +128,18 @@ def _changed(kind, change):
 def test_what_does_not_fit_is_told(item):
     with pytest.raises(ValidationError):
         check(item)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        _changed("VirtualService", lambda o: o["spec"].update(host="a")),
+        _changed("VirtualService", lambda o: o["spec"]["http"][0]["route"][0].update(weight="20")),
+        _changed("VirtualService", lambda o: o["spec"]["http"][0]["route"][0]["destination"].pop("host")),
+        _changed("DestinationRule", lambda o: o["spec"].pop("host")),
+        _changed("Gateway", lambda o: o["spec"]["servers"][0]["port"].pop("protocol")),
+    ],
+)
+def test_what_does_not_fit_istios_definition_is_told(istio_definitions, item):
+    with pytest.raises(ValidationError):
+        crds.check(item)

@@ -21,6 +21,8 @@ ADMIN_PORT, STATS_PORT = 15000, 15090
 GATEWAY_PORT, APP_PORT, OUTBOUND_PORT = 8080, 3000, 15001
 XDS_PORT, MONITOR_PORT, PROMETHEUS_PORT = 15010, 15014, 9090
 CONTROL_PLANE_POD = "lab-controlplane-5f6d7c8b9-cp001"
+CONTAINER_LABELS = {"container": "discovery", "namespace": "istio-system", "pod": "istiod-lab"}
+"""The control plane as the kubelet would label it; queries for istiod look for pods named `istiod-…`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnb.errors import LabError
-from meshnb.lab.plan import MONITOR_PORT, PODS, PROMETHEUS_PORT, STATS_PORT, Plan, cache
+from meshnb.lab.plan import CONTAINER_LABELS, MONITOR_PORT, PODS, PROMETHEUS_PORT, STATS_PORT, Plan, cache
 
 
 def find_prometheus() -> str:
@@ -97,7 +97,14 @@ def configuration(plan: Plan) -> dict[str, Any]:
             },
             {
                 "job_name": "lab-controlplane",
-                "static_configs": [{"targets": [f"{plan.control_plane}:{MONITOR_PORT}"]}],
+                "static_configs": [
+                    {
+                        "targets": [f"{plan.control_plane}:{MONITOR_PORT}"],
+                        # as istiod's pods are labelled; `container_*` brings its own
+                        "labels": {name: CONTAINER_LABELS[name] for name in ("namespace", "pod")} | {"app": "istiod"},
+                    }
+                ],
+                "honor_labels": True,
             },
             {
                 "job_name": "prometheus",

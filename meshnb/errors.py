@@ -125,3 +125,24 @@ class LabError(MeshnbError, RuntimeError):
 
 class RunError(MeshnbError, RuntimeError):
     """A runbook crashed; the executed notebook and the report are written all the same."""
+
+
+class Interrupted(RunError):  # noqa: N818 - a signal is no mistake
+    """A signal stopped a runbook; the report of what was known by then is written.
+
+    Args:
+        message: what is wrong, in one sentence.
+        signal: name of the signal, such as `SIGTERM`; the exit code is that of a shell, 128 and its number.
+        hint: what to do next.
+
+    Example:
+        >>> Interrupted("stopped by SIGTERM", signal="SIGTERM").exit_code
+        143
+    """
+
+    def __init__(self, message: str, *, signal: str = "SIGINT", hint: str = "") -> None:
+        from signal import Signals
+
+        super().__init__(message, hint=hint)
+        self.signal = signal
+        self.exit_code = 128 + Signals[signal]

@@ -3,8 +3,8 @@
 Each command is a module of this package with `register(subparsers)`, which adds its parser and sets `run`, a function
 from the parsed arguments to an exit code.
 
-Exit codes: 0 clean, 79 findings at or above `--fail-on`, 64 wrong usage, 65 unreadable input, 69 source unreachable or
-a part missing, 1 the runbook crashed (its report is still written).
+Exit codes: 0 clean, 79 findings that `--fail-on` counts, 64 wrong usage, 65 unreadable input, 69 source unreachable or
+a part missing, 1 the runbook crashed, 128 and the number of the signal that stopped it (its report is still written).
 """
 
 from __future__ import annotations

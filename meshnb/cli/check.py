@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from meshnb.cli import CLEAN, FINDINGS
-from meshnb.model.finding import Findings, Severity
+from meshnb.cli.run import FAIL_ON
+from meshnb.model.finding import FailOn, Findings
 
 
 def register(commands: Any) -> None:
@@ -14,16 +15,14 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "check",
         help="run checks and print what they say",
-        description="Run checks on a snapshot. Exits 79 if one fails at or above --fail-on.",
+        description="Run checks on a snapshot. Exits 79 if one fails that --fail-on counts.",
     )
     parser.add_argument("source", help="snapshot folder or .tar.gz, demo or demo/NAME, or lab")
     parser.add_argument("codes", nargs="*", metavar="CODE", help="checks to run (default all); see docs/checks.md")
     parser.add_argument("-n", "--namespace", default="", help="only findings about objects of this namespace")
     parser.add_argument("--window", default="", help="30m before the capture, or START/END in UTC")
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form (default text)")
-    parser.add_argument(
-        "--fail-on", choices=[str(severity) for severity in Severity], default="warning", help="(default warning)"
-    )
+    parser.add_argument("--fail-on", choices=list(map(str, FailOn)), default="warning", help=FAIL_ON)
     parser.set_defaults(run=run)
 
 
@@ -34,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     mesh = meshnb.open(arguments.source, namespace=arguments.namespace, window=arguments.window)
     found = mesh.check(*arguments.codes)
     print(found.to_json() if arguments.output == "json" else text(found))
-    return FINDINGS if found.failed(Severity.parse(arguments.fail_on)) else CLEAN
+    return FINDINGS if found.failed(arguments.fail_on) else CLEAN
 
 
 def text(found: Findings) -> str:

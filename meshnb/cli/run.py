@@ -5,19 +5,25 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from meshnb.errors import UsageError
+from meshnb.errors import Interrupted, UsageError
+from meshnb.model.finding import FailOn
 
 if TYPE_CHECKING:
     from meshnb.model.finding import Finding
     from meshnb.report.run import RunResult
 
 _EXITS = """exit codes:
-  0   nothing failed at or above --fail-on
-  79  something did
+  0   nothing that --fail-on counts
+  79  something that it counts
   64  wrong usage, such as an unknown parameter; nothing was started
   65  the input cannot be read
   69  a source cannot be reached, or a part of meshnb is not installed
-  1   the runbook crashed; its report is written"""
+  1   the runbook crashed; its report is written
+  130 interrupted (Ctrl-C), 143 terminated, 129 hung up; its report is written"""
+
+FAIL_ON = """what makes the exit code 79: error; warning (the default): also warnings; unknown: also what could not be
+looked at; info: all that has not passed"""
+"""Help of --fail-on, for every command that has it."""
 
 
 def register(commands: Any) -> None:
@@ -31,15 +37,13 @@ def register(commands: Any) -> None:
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE",
                         help="a parameter of the runbook; may be given several times")  # fmt: skip
     parser.add_argument("--out", default="out", metavar="FOLDER", help="where to write (default out)")
-    parser.add_argument("--fail-on", default="warning", choices=("info", "warning", "error"),
-                        help="severity from which on a finding makes the exit code 79 (default warning)")  # fmt: skip
+    parser.add_argument("--fail-on", default="warning", choices=list(map(str, FailOn)), help=FAIL_ON)
     parser.add_argument("-h", "--help", action="store_true", help="this help; with NAME also its parameters")
     parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the runbook, print its verdict and where the report is."""
-    from meshnb.model.finding import Severity
     from meshnb.runbook import library
     from meshnb.runbook.parameters import parse_assignments
 
@@ -56,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.name,
         parameters=parse_assignments(arguments.parameter),
         out=arguments.out,
-        fail_on=Severity.parse(arguments.fail_on),
+        fail_on=arguments.fail_on,
     )
     print(summary(result))
     if result.error is not None:
@@ -66,9 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def summary(result: RunResult) -> str:
     """The verdict in lines, and where the report is."""
-    headline = result.findings.headline if result.error is None or len(result.findings) else "broke off"
+    found = result.findings
+    headline = found.headline
+    if result.error is not None:
+        headline = ("interrupted" if isinstance(result.error, Interrupted) else "broke off") + (
+            f"; until then {headline}" if len(found) else ""
+        )
     lines = [f"{result.notebook.stem}: {headline}"]
-    lines += [_told(finding) for finding in result.findings if finding.status != "pass"]
+    lines += [_told(finding) for finding in found if finding.status != "pass"]
+    if result.exit_code == 0 and found and found.verdict == "unknown" and not found.status("pass"):
+        lines.append("nothing could be looked at; --fail-on unknown makes that a failure")
     lines += [f"report    {result.html}", f"notebook  {result.notebook}", f"findings  {result.findings_file}"]
     if result.fix_file:
         lines.append(f"fix       {result.fix_file} (kubectl apply -f, or meshnb lab apply)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnb.errors import UsageError
+from meshnb.model.finding import FailOn
 
 
 def register(commands: Any) -> None:
@@ -22,7 +23,7 @@ def register(commands: Any) -> None:
     add("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the runbook")
     add("--every", default="1h", metavar="TIME", help="how often: 5m, 15m, 1h, 6h, 1d (at 06:00) (default 1h)")
     add("--out", default="", metavar="FOLDER", help="folder of the reports, one folder per run (default reports)")
-    add("--fail-on", default="warning", choices=("info", "warning", "error"), help="as for meshnb run")
+    add("--fail-on", default="warning", choices=list(map(str, FailOn)), help="as for meshnb run")
     add("--for", dest="form", default="cron", choices=("cron", "systemd", "kubernetes"), help="what it is for (cron)")
     add("--image", default="", help="kubernetes: an image with meshnb[live,notebook] in it")
     add("-n", "--namespace", default="istio-system", help="kubernetes: namespace of the CronJob (istio-system)")

@@ -48,6 +48,31 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
+class FailOn(StrEnum):
+    """What makes a run fail. Each level counts what the levels before it count.
+
+    `error` and `warning` are failing findings of that severity; `unknown` adds what could not be looked at, `info`
+    adds failing findings that are only notes: then all that has not passed counts.
+    """
+
+    ERROR = "error"
+    WARNING = "warning"
+    UNKNOWN = "unknown"
+    INFO = "info"
+
+    @classmethod
+    def parse(cls, text: FailOn | Severity | str) -> FailOn:
+        """A level from its name, in any case, or from a severity.
+
+        Raises:
+            UsageError: no such level.
+        """
+        try:
+            return cls(str(text).lower())
+        except ValueError:
+            raise UsageError(f"{str(text)!r} is no level to fail on", hint="error, warning, unknown or info") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """The object a finding is about, in Kubernetes' words.
@@ -108,6 +133,21 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A page of another tool that shows the object.
+
+    Args:
+        name: the tool: `Kiali`, `Grafana`, `Prometheus`.
+        url: the page.
+        note: what to do first, as `after: istioctl dashboard kiali`.
+    """
+
+    name: str
+    url: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing a check says about the mesh.
 
@@ -125,6 +165,7 @@ class Finding:
         share: share of the requests looked at that it explains, 0 to 1, if it can be said.
         docs: page to read.
         refs: the same fault in other tools' codes (`IST0101`, `KIA1107`).
+        links: pages of Kiali, Grafana and Prometheus about the object.
     """
 
     code: str
@@ -140,6 +181,7 @@ class Finding:
     share: float | None = None
     docs: str = ""
     refs: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str, str, str]:
@@ -173,6 +215,7 @@ class Finding:
                 for e in values["evidence"]
             )
             values["fix"] = tuple(Fix(**fix) for fix in values["fix"])
+            values["links"] = tuple(Link(**link) for link in values.get("links", ()))
             values["refs"] = tuple(values["refs"])
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
@@ -220,9 +263,18 @@ class Findings(Sequence[Finding]):
         """Those of one status."""
         return type(self)(finding for finding in self if finding.status == Status(status))
 
-    def failed(self, threshold: Severity = Severity.WARNING) -> bool:
-        """Whether one fails at or above the threshold."""
-        return any(f.status is Status.FAIL and f.severity >= threshold for f in self)
+    def failed(self, threshold: FailOn | Severity | str = FailOn.WARNING) -> bool:
+        """Whether one counts as failed at this level.
+
+        Raises:
+            UsageError: no such level.
+        """
+        level = FailOn.parse(threshold)
+        unknown = not self.items or any(f.status is Status.UNKNOWN for f in self)
+        if unknown and level in (FailOn.UNKNOWN, FailOn.INFO):
+            return True
+        least = Severity.WARNING if level is FailOn.UNKNOWN else Severity.parse(level)
+        return any(f.status is Status.FAIL and f.severity >= least for f in self)
 
     @property
     def verdict(self) -> Status:

@@ -207,9 +207,13 @@ def _crash(record: Record) -> str:
     advice = f"<p>{escape(hint)}</p>" if hint else ""
     where = f"cell {crash.cell + 1}"
     link = f'<a href="#cell-id={escape(crash.anchor)}">{where}</a>' if crash.anchor else where
+    if record.interrupted:
+        title, said = "This run was interrupted", escape(message)
+    else:
+        title, said = "This run broke off", f"<code>{escape(crash.kind)}: {escape(message)}</code>"
     return (
-        f'<div class="crash" role="alert"><b>✖ This run broke off</b> in {link}. What stands below was found before '
-        f"that.<p><code>{escape(crash.kind)}: {escape(message)}</code></p>{advice}</div>"
+        f'<div class="crash" role="alert"><b>✖ {title}</b> in {link}. What stands below was found before '
+        f"that.<p>{said}</p>{advice}</div>"
     )
 
 

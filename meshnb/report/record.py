@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from meshnb.errors import FormatError, MissingExtra
-from meshnb.model.finding import Findings
+from meshnb.errors import FormatError, Interrupted, MissingExtra
+from meshnb.model.finding import Findings, Status
 from meshnb.runbook.parameters import MASK, of_notebook
 from meshnb.views.findings import FINDINGS_MEDIA, VERDICT, FindingList
 from meshnb.views.tables import SOURCE_MEDIA
@@ -49,7 +49,7 @@ class Record:
         parameters: what it was run with, as texts.
         source: what was looked at: snapshot, time, versions.
         findings: the verdict, or all findings recorded if there is no verdict.
-        run: `started`, `finished`, `versions`, `redacted`, as far as recorded.
+        run: `started`, `finished`, `versions`, `redacted`, `signal` (what stopped it), as far as recorded.
         crash: where it broke, if it did.
     """
 
@@ -60,6 +60,18 @@ class Record:
     findings: FindingList
     run: Mapping[str, Any] = field(default_factory=dict)
     crash: Crash | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal stopped the run."""
+        return self.crash is not None and "signal" in self.run
+
+    @property
+    def verdict(self) -> str:
+        """`fail`, `unknown` or `pass`; of a run that did not end with a failure found, `interrupted` or `crashed`."""
+        if self.crash is None or self.findings.verdict is Status.FAIL:
+            return str(self.findings.verdict)
+        return "interrupted" if self.interrupted else "crashed"
 
 
 def load(path: Path) -> Any:
@@ -175,9 +187,17 @@ def _source(notebook: Any) -> dict[str, str]:
 
 
 def _crash(notebook: Any) -> Crash | None:
+    run = notebook.metadata.get("meshnb", {}).get("run", {})
     for index, output in outputs(notebook):
         tags = notebook.cells[index].metadata.get("tags", ())
         if output.output_type == "error" and "raises-exception" not in tags:
-            return Crash(output.ename, output.evalue, index, notebook.cells[index].get("id", ""))
-    broken = notebook.metadata.get("meshnb", {}).get("run", {}).get("error")
-    return Crash(broken["kind"], broken["message"], broken.get("cell", 0)) if broken else None
+            return _stopped(run, Crash(output.ename, output.evalue, index, notebook.cells[index].get("id", "")))
+    broken = run.get("error")
+    return _stopped(run, Crash(broken["kind"], broken["message"], broken.get("cell", 0))) if broken else None
+
+
+def _stopped(run: Mapping[str, Any], crash: Crash) -> Crash:
+    """Where a signal stopped it: the kernel's own words tell only how."""
+    return (
+        replace(crash, kind=Interrupted.__name__, message=f"stopped by {run['signal']}") if "signal" in run else crash
+    )

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from meshnb import __version__, errors
-from meshnb.errors import MeshnbError, MissingExtra, RunError, UsageError
-from meshnb.model.finding import Findings, Severity, Status
+from meshnb.errors import Interrupted, MeshnbError, MissingExtra, RunError, UsageError
+from meshnb.model.finding import FailOn, Findings, Severity, Status
 from meshnb.report.clean import clean
 from meshnb.report.html import to_html
 from meshnb.report.record import RUN_VERSION, Record, load, record_of
+from meshnb.report.stop import Stop
 from meshnb.runbook import library
 from meshnb.runbook.parameters import MASK, convert
 from meshnb.views.findings import FindingList
 
 FINDINGS_EXIT = 79
-"""Exit code when a finding fails at or above the threshold; the number `istioctl analyze` uses."""
+"""Exit code when a finding counts as failed; the number `istioctl analyze` uses."""
 
 # The name of a socket may have 103 bytes (macOS) or 107 (Linux); `/kernel-ipc-5` is put behind the folder.
 _MAX_SOCKET_FOLDER = 85
@@ -41,8 +42,8 @@ class RunResult:
         findings_file: the findings as JSON.
         fix_file: the YAML that repairs what fails, if a finding has any.
         findings: the verdict.
-        threshold: severity from which on a failing finding counts.
-        error: what a cell raised, if the runbook crashed.
+        fail_on: which findings make the run fail.
+        error: what a cell raised, if the runbook crashed; `Interrupted` if a signal stopped it.
     """
 
     notebook: Path
@@ -50,15 +51,15 @@ class RunResult:
     findings_file: Path
     fix_file: Path | None
     findings: FindingList
-    threshold: Severity
+    fail_on: FailOn
     error: MeshnbError | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 79 findings at or above the threshold; of a crashed run, what its error says."""
+        """0 clean, 79 findings that `fail_on` counts; of a crashed or interrupted run, what its error says."""
         if self.error is not None:
             return self.error.exit_code
-        return FINDINGS_EXIT if self.findings.failed(self.threshold) else 0
+        return FINDINGS_EXIT if self.findings.failed(self.fail_on) else 0
 
 
 def run(
@@ -66,7 +67,7 @@ def run(
     *,
     parameters: Mapping[str, Any] | None = None,
     out: str | Path = "out",
-    fail_on: Severity = Severity.WARNING,
+    fail_on: FailOn | Severity | str = FailOn.WARNING,
 ) -> RunResult:
     """Run a runbook and write its report.
 
@@ -74,13 +75,15 @@ def run(
         name: a runbook, or the path of a notebook.
         parameters: values by name; texts are converted by annotation.
         out: folder for `NAME.ipynb`, `NAME.html`, `findings.json` and, if a finding has YAML to apply, `fix.yaml`.
-        fail_on: severity from which on a failing finding makes the exit code 79.
+        fail_on: what makes the exit code 79: `error`, `warning`, `unknown` (also what could not be looked at) or
+            `info` (all that has not passed).
 
     Raises:
         NotFound: no notebook at that path.
         UsageError: unknown parameter, a value that does not fit, or no writing to `out`; nothing was started.
         MissingExtra: papermill or ipykernel is not installed.
         RunError: a cell raised something; the report is written. An error of meshnb is raised as itself.
+        Interrupted: SIGINT, SIGTERM or SIGHUP stopped it; its kernel is gone, and the report is written.
     """
     result = execute(name, parameters=parameters, out=out, fail_on=fail_on)
     if result.error is not None:
@@ -93,7 +96,7 @@ def execute(
     *,
     parameters: Mapping[str, Any] | None = None,
     out: str | Path = "out",
-    fail_on: Severity = Severity.WARNING,
+    fail_on: FailOn | Severity | str = FailOn.WARNING,
 ) -> RunResult:
     """As `run`, but a crash comes back as `RunResult.error` with the paths of what was written.
 
@@ -104,25 +107,31 @@ def execute(
     """
     book = library.find(name)
     values = convert(book.parameters, parameters or {})
+    level = FailOn.parse(fail_on)
     make_folder(Path(out))
-    started = datetime.now(UTC)
-    notebook, failure = _execute(book.notebook, values)
     secret = {parameter.name for parameter in book.parameters if parameter.secret}
-    struck = clean(notebook, secrets=[str(value) for key, value in values.items() if key in secret])
-    metadata: dict[str, Any] = {
-        "version": RUN_VERSION,
-        "runbook": book.name,
-        "parameters": {key: MASK if key in secret else value for key, value in values.items()},
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "redacted": dict(struck),
-    }
-    notebook.metadata.setdefault("meshnb", {})["run"] = metadata
-    if failure and record_of(notebook, name=book.name).crash is None:
-        kind, _, message = failure.partition(": ")
-        metadata["error"] = {"kind": kind, "message": message, "cell": _last_run(notebook)}
-    return _write(notebook, record_of(notebook, name=book.name), Path(out), fail_on)
+    _require()  # takes a second or two, in which a signal may end it all: nothing is begun
+    started = datetime.now(UTC)
+    with Stop() as stop:
+        notebook, failure = _execute(book.notebook, values, stop)
+        struck = clean(notebook, secrets=[str(value) for key, value in values.items() if key in secret])
+        metadata: dict[str, Any] = {
+            "version": RUN_VERSION,
+            "runbook": book.name,
+            "parameters": {key: MASK if key in secret else value for key, value in values.items()},
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+            "redacted": dict(struck),
+        }
+        notebook.metadata.setdefault("meshnb", {})["run"] = metadata
+        crash = record_of(notebook, name=book.name).crash
+        if stop.name and (failure or crash):
+            metadata["signal"] = stop.name
+        if failure and crash is None:
+            kind, _, message = failure.partition(": ")
+            metadata["error"] = {"kind": kind, "message": message, "cell": _last_run(notebook)}
+        return _write(notebook, record_of(notebook, name=book.name), Path(out), level)
 
 
 def _last_run(notebook: Any) -> int:
@@ -131,7 +140,7 @@ def _last_run(notebook: Any) -> int:
     return int(begun[-1]) if begun else 0
 
 
-def _write(notebook: Any, record: Record, out: Path, threshold: Severity) -> RunResult:
+def _write(notebook: Any, record: Record, out: Path, fail_on: FailOn) -> RunResult:
     import nbformat
 
     fixes = fix_yaml(record.findings)
@@ -142,7 +151,7 @@ def _write(notebook: Any, record: Record, out: Path, threshold: Severity) -> Run
         findings_file=out / "findings.json",
         fix_file=out / "fix.yaml" if fixes else None,
         findings=record.findings,
-        threshold=threshold,
+        fail_on=fail_on,
         error=error_of(record),
     )
     write(result.notebook, nbformat.writes(notebook) + "\n")
@@ -203,6 +212,8 @@ def error_of(record: Record) -> MeshnbError | None:
     if record.crash is None:
         return None
     message, _, hint = record.crash.message.partition("\n  → ")
+    if record.interrupted:
+        return Interrupted(message, signal=record.run["signal"], hint="the report says what was known by then")
     kind = getattr(errors, record.crash.kind, None)
     if isinstance(kind, type) and issubclass(kind, MeshnbError) and kind is not MissingExtra:
         return kind(message, hint=hint)
@@ -242,24 +253,31 @@ def try_kernel() -> str:
         "outputs": [],
         "execution_count": None,
     }
-    executed, failure = _execute({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, {})
+    executed, failure = _execute({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, {}, Stop())
     if failure:
         return failure
     answers = [output["data"]["text/plain"] for output in executed.cells[0].outputs if "data" in output]
     return "" if answers == ["2"] else "the kernel did not answer"
 
 
-def _execute(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[Any, str]:
-    """The executed notebook, and why it ended where no cell says so."""
+def _require() -> None:
+    """Load what runs a notebook."""
     try:
-        import ipykernel.kernelspec as native
-        import nbformat
-        import papermill
-        from jupyter_client.kernelspec import KernelSpec
-        from jupyter_client.manager import AsyncKernelManager
-        from traitlets.config import Config
+        import ipykernel.kernelspec  # noqa: F401
+        import papermill  # noqa: F401
     except ImportError as error:
         raise MissingExtra("notebook", needed_for=f"meshnb run ({error.name})") from error
+
+
+def _execute(notebook: Mapping[str, Any], values: Mapping[str, Any], stop: Stop) -> tuple[Any, str]:
+    """The executed notebook, and why it ended where no cell says so."""
+    _require()
+    import ipykernel.kernelspec as native
+    import nbformat
+    import papermill
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from traitlets.config import Config
 
     class ThisInterpreter(AsyncKernelManager):
         """Starts the kernel in the interpreter that runs this, whatever kernels are registered under its name."""
@@ -271,6 +289,11 @@ def _execute(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[An
         async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             # what the process itself says (not what cells print) is of interest only if it dies
             await super().start_kernel(**{**options, "stderr": said})
+            stop.started(int(getattr(self.provisioner, "pid", 0)))
+
+        async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:  # type: ignore[override]
+            stop.ended()
+            await super().shutdown_kernel(now=now, restart=restart)
 
     node = nbformat.reads(json.dumps(notebook), as_version=4)
     failure = ""

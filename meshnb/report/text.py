@@ -34,7 +34,7 @@ def to_json(notebook: Any, *, name: str = "report") -> str:
         "version": REPORT_VERSION,
         "runbook": record.name,
         "title": record.title,
-        "verdict": str(record.findings.verdict),
+        "verdict": record.verdict,
         "parameters": dict(record.parameters),
         "source": dict(record.source),
         "run": {key: value for key, value in record.run.items() if key in ("started", "finished", "versions")},
@@ -55,7 +55,8 @@ def to_markdown(notebook: Any, *, name: str = "report") -> str:
     record = record_of(notebook, name=name)
     lines = [f"# {record.title}", "", *_about(record, struck), ""]
     if record.crash is not None:
-        lines += [f"> **This run broke off** in cell {record.crash.cell + 1}: {_line(str(record.crash))}", ""]
+        what = "was interrupted" if record.interrupted else "broke off"
+        lines += [f"> **This run {what}** in cell {record.crash.cell + 1}: {_line(str(record.crash))}", ""]
     lines += [f"## Verdict: {record.findings.headline}", ""]
     for finding in record.findings:
         lines += [*_finding(finding), ""]
@@ -98,6 +99,8 @@ def _finding(finding: Finding) -> list[str]:
     for fix in finding.fix:
         lines += ["", f"Fix: {fix.note}".rstrip(), "", *_fence(fix.text, "yaml" if fix.kind == "yaml" else "sh")]
     lines += ["", "Verify:", "", *_fence(finding.verify, "sh")] if finding.verify else []
+    notes = [f"[{link.name}](<{link.url}>){f' ({link.note})' if link.note else ''}" for link in finding.links]
+    lines += ["", f"See {', '.join(notes)}"] if notes else []
     return lines
 
 

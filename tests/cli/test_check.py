@@ -27,6 +27,9 @@ def test_json_is_what_findings_json_holds(capsys):
 
 def test_the_threshold_decides(capsys):
     assert main(["check", "demo/missing-subset", "MNB0101", "--fail-on", "error"]) == 79
+    # no Prometheus is in it
+    assert main(["check", "demo", "MNB0350"]) == 0
+    assert main(["check", "demo", "MNB0350", "--fail-on", "unknown"]) == 79
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["demo", "MNB0000"], 64), (["/nowhere"], 69), ([], 64)])

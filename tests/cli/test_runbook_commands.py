@@ -90,6 +90,13 @@ def test_fail_on_sets_from_which_severity_on(capsys, tmp_path):
     assert meshnb(capsys, "run", path, "--out", tmp_path / "o", "--fail-on", "error")[0] == 0
 
 
+def test_a_run_that_could_look_at_nothing_says_so_and_fails_when_asked(capsys, tmp_path):
+    path = case(tmp_path, books.code(FOUND.replace('"fail"', '"unknown"')))
+    code, out, _ = meshnb(capsys, "run", path, "--out", tmp_path / "o")
+    assert code == 0 and "nothing could be looked at; --fail-on unknown makes that a failure\n" in out
+    assert meshnb(capsys, "run", path, "--out", tmp_path / "o", "--fail-on", "unknown")[0] == 79
+
+
 def test_crash_exits_1_with_the_report_written_and_one_line_on_stderr(capsys, tmp_path):
     code, out, err = meshnb(capsys, "run", case(tmp_path, books.code("1/0")), "--out", tmp_path / "o")
     assert code == 1 and err == "meshnb: ZeroDivisionError: division by zero\n"

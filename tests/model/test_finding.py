@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from meshnb.errors import FormatError, UsageError
-from meshnb.model.finding import Evidence, Finding, Findings, Fix, Severity, Status, Subject
+from meshnb.model.finding import Evidence, FailOn, Finding, Findings, Fix, Severity, Status, Subject
 
 VS = Subject("VirtualService", "catalog-v1-v2", "istioinaction")
 
@@ -39,6 +39,28 @@ def test_threshold_counts_failures_only():
     found = Findings([finding(severity=Severity.WARNING), finding(Status.UNKNOWN, code="MNB0002")])
     assert found.failed(Severity.WARNING)
     assert not found.failed(Severity.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("level", "counts"),
+    [("error", "E"), ("warning", "EW"), ("unknown", "EWU"), ("info", "EWUI"), (Severity.ERROR, "E"), ("Warning", "EW")],
+    ids=str,
+)
+def test_each_level_counts_what_those_before_it_count(level, counts):
+    one_of = {
+        "E": finding(),
+        "W": finding(severity=Severity.WARNING),
+        "I": finding(severity=Severity.INFO),
+        "U": finding(Status.UNKNOWN),
+        "P": finding(Status.PASS),
+    }
+    assert {name for name, one in one_of.items() if Findings([one]).failed(level)} == set(counts)
+
+
+def test_nothing_checked_is_unknown_and_no_pass():
+    assert not Findings([]).failed() and Findings([]).failed(FailOn.UNKNOWN)
+    with pytest.raises(UsageError, match="'eror' is no level to fail on"):
+        Findings([]).failed("eror")
 
 
 def test_the_same_fault_from_two_sources_is_one_finding_with_both_evidences():

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from meshnb.errors import FormatError, NotFound, RunError, UsageError
-from meshnb.model.finding import Findings, Severity
+from meshnb.model.finding import FailOn, Findings
 from meshnb.report.run import execute, run
 
 FOUND = """from meshnb.model.finding import Finding, Severity, Status, Subject
@@ -90,7 +90,7 @@ def test_run_is_recorded(finished):
 
 def test_threshold_and_pass_decide_the_exit_code(tmp_path, finished):
     result, _ = finished
-    assert type(result)(**{**vars(result), "threshold": Severity.ERROR}).exit_code == 0
+    assert type(result)(**{**vars(result), "fail_on": FailOn.ERROR}).exit_code == 0
     assert run(case(tmp_path, status="pass"), out=tmp_path / "out").exit_code == 0
 
 
@@ -133,6 +133,8 @@ def test_wrong_parameters_start_nothing(tmp_path, monkeypatch, values):
     monkeypatch.setattr("meshnb.report.run._execute", lambda *_: pytest.fail("a kernel was started"))
     with pytest.raises(UsageError):
         run(case(tmp_path), parameters=values, out=tmp_path / "out")
+    with pytest.raises(UsageError, match="no level to fail on"):
+        run(case(tmp_path), fail_on="eror", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,8 @@ from meshnb.loaders.access_log_lines import (
     without_copies,
 )
 from meshnb.loaders.access_log_native import LineCount, clean_files, native_query
-from meshnb.loaders.access_log_sql import OTHER_REASONS, Plan, name, query, quote
+from meshnb.loaders.access_log_spill import copy_to, spill
+from meshnb.loaders.access_log_sql import OTHER_REASONS, Plan, name, pick, query
 from meshnb.model.frame import returns, to_pandas
 from meshnb.model.tables.logs import ACCESS_LOG, SKIPPED_LINES
 
@@ -221,12 +224,16 @@ class AccessLog:
         """
         chosen = self.columns if columns is None else [self._known(column) for column in columns]
         rows = self._run(
-            f"COPY (SELECT {', '.join(map(name, chosen))} FROM log) TO {quote(str(path))} (FORMAT parquet)",
+            copy_to(Path(path), chosen),
             where=f"reason IS NULL AND ({self._where})",
             numbered=not self._conditions and "line" in chosen,
             careful=bool(self._conditions) and "line" in chosen and has_blank_lines(self._files),
         )
         return int(rows[0][0].as_py())
+
+    def spill(self, folder: Path, *, columns: Sequence[str]) -> str:
+        """Write the rows to Parquet files in an empty folder; returns the SQL of DuckDB that reads them back."""
+        return spill(self, folder, [self._known(column) for column in columns])
 
     def group(self, *by: str) -> pd.DataFrame:
         """Requests, failures and durations per group, most requests first; only the groups are held in memory.
@@ -241,9 +248,9 @@ class AccessLog:
         Raises:
             UsageError: no such column.
         """
-        from meshnb.loaders.log_summaries import log_table, summary, to_sql
+        from meshnb.loaders.log_summaries import summary_sql
 
-        return self._rows_of(to_sql(summary(log_table(self._plan.extra), [self._known(column) for column in by])))
+        return self._rows_of(summary_sql([self._known(column) for column in by]))
 
     def rank(self, by: str) -> pd.DataFrame:
         """Who fails more than the rest: the values of a column by their excess of failures.
@@ -258,9 +265,9 @@ class AccessLog:
         Raises:
             UsageError: no such column.
         """
-        from meshnb.loaders.log_summaries import log_table, ranking, to_sql
+        from meshnb.loaders.log_summaries import ranking_sql
 
-        return self._rows_of(to_sql(ranking(log_table(self._plan.extra), self._known(by))))
+        return self._rows_of(ranking_sql(self._known(by)))
 
     def sample(self, rows: int, *, seed: int = 0) -> pd.DataFrame:
         """Rows drawn at random, the same ones for the same seed.
@@ -281,6 +288,7 @@ class AccessLog:
 
     def _rows_of(self, sql: str) -> pd.DataFrame:
         """An SQL query over the rows that fulfil the conditions."""
+        threading.Thread(target=import_module, args=("pandas",)).start()  # while the engine reads
         return to_pandas(self._run(sql, where=f"reason IS NULL AND ({self._where})"))
 
     @cached_property
@@ -376,9 +384,9 @@ class AccessLog:
 
     def _named(self, rows: str) -> str:
         """Rows with the names of their file, proxy, pod and container."""
-        files = _pick([file.name for file in self._files])
-        proxies = _pick([file.proxy for file in self._files])
-        pods = _pick([file.pod for file in self._files])
+        files = pick([file.name for file in self._files])
+        proxies = pick([file.proxy for file in self._files])
+        pods = pick([file.pod for file in self._files])
         columns = {
             "file": files,
             "line": "no",
@@ -388,12 +396,6 @@ class AccessLog:
         }
         made = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
         return f"SELECT {made}, * EXCLUDE (file_id, no, prefix) FROM ({rows})"
-
-
-def _pick(values: Sequence[str]) -> str:
-    if len(set(values)) == 1:
-        return quote(values[0])
-    return f"[{', '.join(map(quote, values))}][file_id + 1]"
 
 
 def _rows(table: pa.Table) -> int:

@@ -85,6 +85,13 @@ def name(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
+def pick(values: Sequence[str]) -> str:
+    """The value of a row's file, by `file_id`."""
+    if len(set(values)) == 1:
+        return quote(values[0])
+    return f"[{', '.join(map(quote, values))}][file_id + 1]"
+
+
 def query(plan: Plan, *, source: str = "lines") -> str:
     """All layers as one query: every line a row, either with fields or with a `reason`."""
     return f"""

@@ -6,14 +6,19 @@ Trino), where a table of the columns of `ACCESS_LOG` lies: give that backend's t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meshnb.loaders.access_log_sql import name as quoted
 from meshnb.model.tables.logs import ACCESS_LOG
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+COMPILED = Path(__file__).parent / "compiled"
+"""DuckDB's SQL of the usual summaries, made by `scripts/make_sql.py`: importing Ibis takes longer than many a log."""
+PLACEHOLDERS = ("by_1", "by_2", "by_3")
 QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99}
 
 _IBIS_TYPES = {
@@ -72,16 +77,26 @@ def summary(log: ir.Table, by: Sequence[str], *, exact: bool = True) -> ir.Table
     import ibis
 
     bad = failed(log).cast("int64")
-    durations = {name: _quantile(log.duration_ms, q, exact) for name, q in QUANTILES.items()}
     groups = log.group_by(list(by)).agg(
-        requests=log.count(), failed=bad.sum(), error_rate=bad.mean(), **durations, max_ms=log.duration_ms.max()
+        requests=log.count(),
+        failed=bad.sum(),
+        error_rate=bad.mean(),
+        quantiles=_quantiles(log.duration_ms, exact),
+        max_ms=log.duration_ms.max(),
     )
-    return groups.order_by([ibis.desc("requests"), *by])
+    columns = [*by, "requests", "failed", "error_rate"]
+    return groups.select(*columns, **_apart(groups), max_ms="max_ms").order_by([ibis.desc("requests"), *by])
 
 
-def _quantile(column: ir.IntegerColumn, q: float, exact: bool) -> ir.Scalar:
+def _quantiles(column: ir.IntegerColumn, exact: bool) -> Any:
+    """All quantiles at once: one by one each sorts the values anew."""
     value: Any = column.cast("float64")
-    return value.quantile(q) if exact else value.approx_quantile(q)
+    wanted = list(QUANTILES.values())
+    return value.quantile(wanted) if exact else value.approx_quantile(wanted)
+
+
+def _apart(groups: Any) -> dict[str, Any]:
+    return {name: groups.quantiles[i] for i, name in enumerate(QUANTILES)}
 
 
 def ranking(log: ir.Table, by: str, *, exact: bool = True) -> ir.Table:
@@ -105,8 +120,7 @@ def ranking(log: ir.Table, by: str, *, exact: bool = True) -> ir.Table:
     groups = log.group_by(by).agg(
         requests=log.count(),
         failed=bad.sum(),
-        p50_ms=_quantile(log.duration_ms, 0.5, exact),
-        p99_ms=_quantile(log.duration_ms, 0.99, exact),
+        quantiles=_quantiles(log.duration_ms, exact),
         first_failure=log.start_time.min(where=failed(log)),
     )
     window = ibis.window()
@@ -118,6 +132,7 @@ def ranking(log: ir.Table, by: str, *, exact: bool = True) -> ir.Table:
         rest_error_rate=rest_rate,
         share_of_failures=groups.failed / all_failed.nullif(0),
         excess=groups.failed - groups.requests * rest_rate.fill_null(0.0),
+        **_apart(groups),
     )
     columns = [by, "requests", "failed", "error_rate", "rest_error_rate", "excess", "share_of_failures"]
     return ranked.select(*columns, "p50_ms", "p99_ms", "first_failure").order_by(
@@ -130,3 +145,40 @@ def to_sql(expression: ir.Table, *, dialect: str = "duckdb") -> str:
     import ibis
 
     return str(ibis.to_sql(expression, dialect=dialect))
+
+
+def compile_summary(by: Sequence[str]) -> str:
+    """DuckDB's SQL of `summary` over text columns."""
+    return to_sql(summary(log_table([c for c in by if c not in ACCESS_LOG.column_names]), by))
+
+
+def compile_ranking(by: str) -> str:
+    """DuckDB's SQL of `ranking` over a text column."""
+    return to_sql(ranking(log_table([] if by in ACCESS_LOG.column_names else [by]), by))
+
+
+def summary_sql(by: Sequence[str]) -> str:
+    """DuckDB's SQL of `summary`, without Ibis for up to three columns.
+
+    Args:
+        by: columns that make a group.
+    """
+    if not 1 <= len(by) <= len(PLACEHOLDERS):
+        return compile_summary(by)
+    return _stored(f"summary-{len(by)}", dict(zip(PLACEHOLDERS, by, strict=False)))
+
+
+def ranking_sql(by: str) -> str:
+    """DuckDB's SQL of `ranking`, without Ibis.
+
+    Args:
+        by: the column.
+    """
+    return _stored("ranking", {PLACEHOLDERS[0]: by})
+
+
+def _stored(kind: str, names: Mapping[str, str]) -> str:
+    sql = (COMPILED / f"{kind}.sql").read_text()
+    for placeholder, column in names.items():
+        sql = sql.replace(f'"{placeholder}"', quoted(column))
+    return sql

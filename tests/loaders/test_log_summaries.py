@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 
 import meshnb
-from meshnb.loaders.log_summaries import log_table, ranking, summary, to_sql
+from meshnb.loaders.log_summaries import (
+    compile_ranking,
+    compile_summary,
+    log_table,
+    ranking,
+    ranking_sql,
+    summary,
+    summary_sql,
+    to_sql,
+)
 
 DATA = Path(__file__).parents[1] / "data/logs"
 GATEWAY = DATA / "access-text-istio-ingressgateway-7d9f8c6b5-lab01.log"
@@ -76,3 +85,25 @@ def test_the_same_expressions_are_sql_of_other_engines(dialect):
     ):
         text = to_sql(expression, dialect=dialect)
         assert "upstream_" in text and "GROUP BY" in text
+
+
+@pytest.mark.parametrize(
+    ("stored", "compiled", "by"),
+    [
+        (summary_sql, compile_summary, ["method"]),
+        (summary_sql, compile_summary, ["upstream_cluster", "flag_set"]),
+        (summary_sql, compile_summary, ["upstream_host", "response_code_details", "method"]),
+        (ranking_sql, compile_ranking, "upstream_host"),
+        (ranking_sql, compile_ranking, 'a "key"'),
+    ],
+)
+def test_the_stored_sql_says_what_the_expressions_say(tmp_path, stored, compiled, by):
+    """Else: `python scripts/make_sql.py`."""
+    scenarios = json.loads((DATA / "by-scenario.json").read_text())
+    rows = [row for pods in scenarios.values() for records in pods.values() for row in records]
+    path = tmp_path / "all.log"
+    path.write_text("".join(json.dumps({**row, 'a "key"': str(i % 3)}) + "\n" for i, row in enumerate(rows)))
+    log = meshnb.scan_access_log(path)
+    expected = log._rows_of(compiled(by))
+    assert len(expected) > 1
+    pd.testing.assert_frame_equal(log._rows_of(stored(by)), expected)

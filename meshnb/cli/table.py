@@ -46,7 +46,9 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("table", metavar="NAME", help="table, such as clusters, routes or ztunnel_workload")
     parser.add_argument(
-        "source", metavar="SOURCE", help="snapshot (folder, .tar.gz, demo, lab), a raw file, or - for standard input"
+        "source",
+        metavar="SOURCE",
+        help="snapshot (folder, .tar.gz, demo, lab), raw file, - for standard input, or 'exec:COMMAND' for its output",
     )
     parser.add_argument(
         "-o", "--output", choices=(*_output.FORMATS, "short", "yaml"), help="text (default), csv, json, md, parquet"
@@ -97,6 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def is_snapshot(source: str) -> bool:
     """Whether a source is a snapshot, not one raw file."""
+    if source.startswith("exec:"):
+        return False
     path = Path(source).expanduser()
     named = source in ("demo", "lab", "live") or source.startswith(("demo/", "live:"))
     return named or path.is_dir() or path.name.endswith((".tar.gz", ".tgz"))
@@ -133,6 +137,10 @@ def _certificates(arguments: argparse.Namespace, moment: datetime) -> pd.DataFra
 
 
 def _source(source: str) -> str | bytes:
+    from meshnb.sources.command import SCHEME, output_of
+
+    if source.startswith(SCHEME):
+        return output_of(source.removeprefix(SCHEME))
     return sys.stdin.buffer.read() if source == "-" else source
 
 

@@ -1,13 +1,11 @@
-"""`istioctl` of this machine, for what only it can do: analyze files and clusters."""
+"""`istioctl`, for what only it can do: analyze files and clusters."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from meshnb.errors import NotFound, SourceError, SourceTimeout
+from meshnb.sources.command import output_of
 
 FOUND_ISSUES = 79
 """Exit status of `istioctl analyze` when a message is at or above its threshold; its output is complete then."""
@@ -18,6 +16,7 @@ def analyze(
     *,
     namespace: str = "",
     use_kube: bool = True,
+    prefix: Sequence[str] = (),
     timeout_s: float = 120.0,
 ) -> bytes:
     """Run `istioctl analyze -o json` and return the messages.
@@ -26,6 +25,8 @@ def analyze(
         files: YAML to look at, also before it is applied.
         namespace: of this namespace; empty for all.
         use_kube: with the objects of the cluster; without it more than half of the analyzers are skipped.
+        prefix: command that reaches istioctl where it is not on this machine: `("docker", "exec", "kind")`; the files
+            are those there.
         timeout_s: how long it may take.
 
     Returns:
@@ -36,16 +37,7 @@ def analyze(
         SourceTimeout: it takes too long.
         SourceError: it fails; 64 is wrong usage, 65 bad data.
     """
-    binary = shutil.which("istioctl")
-    if binary is None:
-        raise NotFound("no istioctl on PATH", hint="save its output elsewhere and load the file")
     scope = ["-n", namespace] if namespace else ["-A"]
-    command = [binary, "analyze", *scope, "-o", "json", f"--use-kube={str(use_kube).lower()}", *map(str, files)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired:
-        raise SourceTimeout(f"istioctl analyze took more than {timeout_s:.0f} s", hint="give a namespace") from None
-    if done.returncode not in (0, FOUND_ISSUES):
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise SourceError(f"istioctl analyze ended with {done.returncode}: {said[-1] if said else 'no words'}")
-    return done.stdout.strip() or b"[]"
+    asked = ["istioctl", "analyze", *scope, "-o", "json", f"--use-kube={str(use_kube).lower()}", *map(str, files)]
+    said = output_of([*prefix, *asked], timeout_s=timeout_s, accept=(0, FOUND_ISSUES), empty=True)
+    return said.strip() or b"[]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def cluster_lines(context: str, namespaces: list[str], istio_namespace: str) -> 
     return lines
 
 
-def _pods(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
+def _pods(cluster: Cluster, namespace: str) -> list[Mapping[str, Any]]:
     from meshnb.loaders.objects import decode_objects
     from meshnb.model.resources import find
 
@@ -109,7 +109,9 @@ def _proxies(cluster: Cluster, namespaces: list[str], istio_namespace: str) -> L
     planes = sorted(set(_istiods(cluster, istio_namespace)["version"].dropna()))
     said = f"{len(images)} of them: {told}; istiod {', '.join(planes) or 'of an unknown release'}"
     # a proxy fits if it fits one of the istiods: revisions live side by side while the mesh is upgraded
-    gaps = {release: [gap for plane in planes if (gap := lag(str(release), plane)) is not None] for release in counts.index}
+    gaps = {
+        release: [gap for plane in planes if (gap := lag(str(release), plane)) is not None] for release in counts.index
+    }
     ahead = [str(release) for release, found in gaps.items() if found and max(found) < 0]
     behind = [str(release) for release, found in gaps.items() if found and min(abs(gap) for gap in found) > 1]
     if ahead:

@@ -44,6 +44,8 @@ def register(commands: Any) -> None:
     add("--with", action="append", default=[], choices=("prometheus",), dest="also",
         help="also what the runbooks ask the mesh's Prometheus, over --since; asked by port-forward")  # fmt: skip
     add("--prometheus", default="", metavar="URL", help="the same of the Prometheus of this URL")
+    add("--link", action="append", default=[], metavar="NAME=URL",
+        help="where kiali, grafana or prometheus is, for the pages findings name; may be repeated")  # fmt: skip
     add("--concurrency", type=int, default=8, metavar="N", help="pods asked at the same time (8)")
     add("--timeout", type=float, default=30.0, metavar="S", help="seconds one answer may take (30)")
     add("-q", "--quiet", action="store_true", help="no progress")
@@ -122,6 +124,7 @@ def _options(arguments: argparse.Namespace) -> CaptureOptions:
         ports=arguments.ports,
         expected=arguments.expected,
         pprof=arguments.pprof,
+        links=_links(arguments.link),
         concurrency=arguments.concurrency,
     )
 
@@ -141,6 +144,15 @@ def _cluster(out: Path, arguments: argparse.Namespace) -> Any:
             cluster, arguments.since, istio_namespace=arguments.istio_namespace, progress=progress
         )
     return capture_cluster(cluster, out, _options(arguments), progress=progress, also=also)
+
+
+def _links(pairs: list[str]) -> dict[str, str]:
+    """Where other tools are, from `kiali=https://…`."""
+    from meshnb.runbook.links import checked
+
+    if wrong := next((pair for pair in pairs if "=" not in pair), None):
+        raise UsageError(f"--link {wrong}", hint="write it like kiali=https://kiali.example/kiali")
+    return checked(dict(pair.split("=", 1) for pair in pairs))
 
 
 def _since(text: str) -> int | None:

@@ -77,6 +77,8 @@ def capture(
         Path(folder), source="lab", cluster=CLUSTER_ID, command=f"meshnb lab capture {Path(folder).name}"
     ) as writer:
         writer.versions |= {"envoy": plan.envoy_version, "istio": "lab"}
+        if plan.prometheus:
+            writer.links["prometheus"] = f"http://{plan.prometheus_address}:{PROMETHEUS_PORT}"
         for pod in PODS:
             _proxy(writer, plan, pod)
         writer.note(

@@ -89,6 +89,7 @@ class Manifest:
         command: command that made it.
         notes: anything a reader must know, one sentence each.
         redacted: how often each redaction rule struck.
+        links: where Kiali, Grafana and Prometheus of the mesh are, as far as known.
         format: number of the snapshot format.
     """
 
@@ -100,6 +101,7 @@ class Manifest:
     command: str = ""
     notes: tuple[str, ...] = ()
     redacted: Mapping[str, int] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     def to_json(self) -> str:

@@ -16,6 +16,7 @@ from meshnb.runbook.causes import CauseViews
 from meshnb.runbook.components import ComponentViews
 from meshnb.runbook.control_plane import ControlPlaneViews
 from meshnb.runbook.explain import ExplainViews
+from meshnb.runbook.links import checked, pages_of
 from meshnb.runbook.requests import RequestViews
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_control_plane import ControlPlaneTables
@@ -32,7 +33,13 @@ if TYPE_CHECKING:
     from meshnb.views.tables import Facts, Table
 
 
-def open(source: str | Path, *, namespace: str = "", window: str | Window = "") -> Mesh:
+def open(
+    source: str | Path,
+    *,
+    namespace: str = "",
+    window: str | Window = "",
+    links: Mapping[str, str] | None = None,
+) -> Mesh:
     """Open a mesh to look at.
 
     Args:
@@ -40,6 +47,8 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
             cluster of kubectl (`live:CONTEXT` for another), captured now.
         namespace: only findings about objects of this namespace; empty for all.
         window: only what happened in it: `30m` (before the capture) or `START/END`; empty for all.
+        links: where `kiali`, `grafana` and `prometheus` of the mesh are, for the pages each finding names; what is not
+            given comes from the snapshot, or is where `istioctl dashboard` forwards the Services found in it.
 
     Returns:
         The mesh. Nothing of it changes any more: live sources are captured first.
@@ -67,8 +76,10 @@ def open(source: str | Path, *, namespace: str = "", window: str | Window = "") 
         snapshot = Snapshot.open(source)
     if isinstance(window, str):
         now = snapshot.manifest.created.astimezone(UTC)
-        return Mesh(snapshot, namespace=namespace, window=Window.parse(window, now=now) if window else None)
-    return Mesh(snapshot, namespace=namespace, window=window)
+        span = Window.parse(window, now=now) if window else None
+    else:
+        span = window
+    return Mesh(snapshot, namespace=namespace, window=span, links=links)
 
 
 class Mesh(CauseViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneViews):
@@ -78,6 +89,7 @@ class Mesh(CauseViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneV
         snapshot: the raw documents.
         namespace: only findings about objects of this namespace.
         window: only what happened in it.
+        links: where Kiali, Grafana and Prometheus are.
     """
 
     TABLES: ClassVar[Mapping[str, Needs]] = {
@@ -91,9 +103,17 @@ class Mesh(CauseViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneV
         **ControlPlaneTables.TABLES,
     }
 
-    def __init__(self, snapshot: Snapshot, *, namespace: str = "", window: Window | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        namespace: str = "",
+        window: Window | None = None,
+        links: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(snapshot, namespace=namespace, window=window)
         self._found: list[Finding] = []
+        self._links = checked(links or {})
 
     @property
     def proxies(self) -> list[str]:
@@ -200,6 +220,8 @@ class Mesh(CauseViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneV
                 registry.passed(check.code, f"Nothing found in namespace {self.namespace}.")
             ]
         found = self._less_sure(found)
+        if any(finding.status is Status.FAIL for finding in found):
+            found = pages_of(self, self._links).add(found)
         self._found += found
         return FindingList(found)
 

@@ -144,6 +144,17 @@ class ComponentTables(MeshBase):
         return self.each_document(table, frame, read)
 
 
+def _state(error: str, known: debug_endpoints.DebugEndpoint | None) -> str:
+    """What became of a request for a debug page."""
+    if not error:
+        return "answered"
+    if "HTTP 409" in error or "is disabled" in error:
+        return "disabled"
+    if "404" in error:
+        return "removed" if known and known.removed else "absent"
+    return "failed"
+
+
 def _debug_endpoint(document: Document) -> dict[str, Any]:
     name, _, rest = document.path.rpartition("/")[2].removesuffix(".json").partition(".")
     known = debug_endpoints.find(name)
@@ -153,7 +164,9 @@ def _debug_endpoint(document: Document) -> dict[str, Any]:
         "proxy": rest or None,
         "meaning": known.meaning if known else None,
         "bytes": None if document.error else document.bytes,
+        "state": _state(document.error, known),
         "error": document.error or None,
+        "note": known.note or None if known else None,
         "removed": known.removed or None if known else None,
         "document": document.path,
     }

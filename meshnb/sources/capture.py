@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class CaptureOptions:
         ports: also what pods listen on (needs exec).
         expected: also what istiod would send each proxy; costs istiod work.
         pprof: also profiles of memory and threads of agents and istiod.
+        links: where `kiali`, `grafana` and `prometheus` of the mesh are, to be kept in the manifest.
         concurrency: pods asked at the same time.
     """
 
@@ -48,6 +49,7 @@ class CaptureOptions:
     ports: bool = False
     expected: bool = False
     pprof: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
     concurrency: int = 8
 
 
@@ -85,6 +87,7 @@ def capture_cluster(
         folder, source=cluster.name, cluster=cluster.name, command=f"meshnb capture --out {target.name}"
     )
     partial.versions["kubernetes"] = cluster.version()
+    partial.links |= options.links
     capture = CaptureRun(cluster, partial, options, progress)
     capture.all_pods(capture.plans(capture.objects.list_all(progress)))
     if also is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshnb.model import debug_endpoints
 from meshnb.model.manifest import Document
 from meshnb.model.resources import RESOURCES, Resource
 
@@ -74,6 +75,7 @@ DEBUG_PAGES = (
     "push_status",
     "mesh",
     "list",
+    "config_distribution",
 )
 PER_PROXY_PAGES = ("edsz", "config_dump", "ndsz")
 _PPROF = (("heap", "/debug/pprof/heap"), ("goroutine", "/debug/pprof/goroutine"))
@@ -158,7 +160,10 @@ def istiod_plan(
     """
     name, namespace = pod["metadata"]["name"], pod["metadata"].get("namespace", "default")
     folder = f"istiod/{name}.{namespace}"
-    pages = [_debug(folder, page, f"/debug/{page}") for page in DEBUG_PAGES]
+    release = next(
+        (c.get("image", "") for c in pod["spec"].get("containers") or () if c.get("name") == "discovery"), ""
+    )
+    pages = [_debug(folder, page, f"/debug/{page}") for page in DEBUG_PAGES if _exists(page, release)]
     for proxy in proxies:
         for page in PER_PROXY_PAGES:
             query = f"/debug/{page}?proxyID={proxy}" + ("&include_eds=true" if page == "config_dump" else "")
@@ -183,6 +188,12 @@ def istiod_plan(
         document = Document(f"logs/{name}.{namespace}/discovery.log", "container_log", obtained="log of discovery")
         pages.append(Page(document, LOG, "discovery"))
     return PodPlan(name, namespace, "discovery", tuple(pages))
+
+
+def _exists(page: str, release: str) -> bool:
+    """Whether a release of istiod has a debug page; one that cannot be told counts as the newest."""
+    known = debug_endpoints.find(page)
+    return known is None or known.in_release(release)
 
 
 def _probes(pod: Mapping[str, Any]) -> dict[str, str]:
@@ -229,7 +240,7 @@ def slim(pod: Mapping[str, Any]) -> dict[str, Any]:
     slim_spec = {
         key: [
             {
-                **some(container, "name", "restartPolicy"),
+                **some(container, "name", "image", "restartPolicy"),
                 "env": [v for v in container.get("env") or () if v.get("name") == _PROBERS],
             }
             for container in spec[key]

@@ -92,6 +92,7 @@ class PartialSnapshot:
         self._notes: list[str] = []
         self._redacted: Counter[str] = Counter()
         self.versions: dict[str, str] = {}
+        self.links: dict[str, str] = {}
         manifest = Manifest(datetime.now(UTC), cluster=cluster, source=source, command=command)
         self._documents: dict[str, Document] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,6 +107,7 @@ class PartialSnapshot:
             self._notes = [*before.notes, f"Taken up again at {manifest.created:%Y-%m-%d %H:%M:%S} UTC."]
             self._redacted = Counter(before.redacted)
             self.versions = dict(before.versions)
+            self.links = dict(before.links)
             manifest = replace(manifest, created=before.created)
         elif any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty", hint="give a new file or folder: a snapshot is never changed")
@@ -201,6 +203,7 @@ class PartialSnapshot:
             versions={"meshnb": __version__, **self.versions},
             notes=tuple(self._notes),
             redacted=dict(self._redacted),
+            links=dict(self.links),
         )
         part = self.folder / "manifest.json.part"
         part.write_text(manifest.to_json(), encoding="utf-8")
@@ -215,6 +218,7 @@ class PartialWriter(SnapshotWriter):
     def __init__(self, partial: PartialSnapshot) -> None:
         self.folder = partial.folder
         self.versions = partial.versions
+        self.links = partial.links
         self._partial = partial
 
     def add(self, path: str, kind: str, data: bytes, *, proxy: str = "", obtained: str = "") -> None:

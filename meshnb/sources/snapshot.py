@@ -194,6 +194,7 @@ class SnapshotWriter:
         self._redacted: Counter[str] = Counter()
         self._notes: list[str] = []
         self.versions: dict[str, str] = {}
+        self.links: dict[str, str] = {}
 
     def add(self, path: str, kind: str, data: bytes, *, proxy: str = "", obtained: str = "") -> None:
         """Write one document, without its secrets."""
@@ -227,6 +228,7 @@ class SnapshotWriter:
             versions={"meshnb": __version__, **self.versions},
             notes=tuple(self._notes),
             redacted=dict(self._redacted),
+            links=dict(self.links),
         )
         (self.folder / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         return Snapshot(self.folder, manifest, name=str(self.folder))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from meshnb.model.finding import Evidence, Finding, Findings, Fix, Status
+from meshnb.model.finding import Evidence, Finding, Findings, Fix, Link, Status
 from meshnb.views.style import html_table, page, text_table
 
 FINDINGS_MEDIA = "application/vnd.meshnb.findings+json"
@@ -96,6 +96,9 @@ def as_text(found: FindingList) -> str:
             lines.append(f"         fix: {fix.note}".rstrip())
             lines += [f"           {line}" for line in fix.text.rstrip().splitlines()]
         lines += [f"         verify: {finding.verify}"] if finding.verify else []
+        lines += [
+            f"         see {link.name}: {link.url}{f' ({link.note})' * bool(link.note)}" for link in finding.links
+        ]
     return "\n".join(lines)
 
 
@@ -152,6 +155,8 @@ def _failed(finding: Finding) -> str:
     parts += [_fix(fix, number, len(finding.fix)) for number, fix in enumerate(finding.fix, 1)]
     if finding.verify:
         parts.append(f'<div class="label">Verify</div><pre>{escape(finding.verify)}</pre>')
+    if finding.links:
+        parts.append(f'<div class="label">See</div><p>{" · ".join(map(_link, finding.links))}</p>')
     parts.append(_footer(finding))
     return f'<div class="finding {state_of(finding)}">{"".join(parts)}</div>'
 
@@ -175,6 +180,13 @@ def _fix(fix: Fix, number: int, count: int) -> str:
     label = f"Fix {number} of {count}" if count > 1 else "Fix"
     note = f"<p>{escape(fix.note)}</p>" if fix.note else ""
     return f'<div class="label">{label}</div>{note}<pre>{escape(fix.text.strip())}</pre>'
+
+
+def _link(link: Link) -> str:
+    note = f' <span class="dim">({escape(link.note)})</span>' if link.note else ""
+    if not link.url.startswith(("https://", "http://")):
+        return escape(link.name)
+    return f'<a href="{escape(link.url)}" rel="noreferrer">{escape(link.name)}</a>{note}'
 
 
 def _footer(finding: Finding) -> str:

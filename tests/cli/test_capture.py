@@ -151,3 +151,11 @@ def test_the_size_is_shown_before_the_capture_goes_on(api, tmp_path, capsys):
     assert "MB packed; judged by istiod-1.istio-system, " in steps[size]
     assert sum(step.startswith("pod ") for step in steps[plan:size]) == 4
     assert sum(step.startswith("pod ") for step in steps[size:]) == 2
+
+
+def test_links_of_a_capture_are_kept_in_its_manifest(api, tmp_path, capsys):
+    command = ["capture", "-q", "--since", "none", "--workload", "none", "--out", str(tmp_path / "s")]
+    assert main([*command, "--link", "kiali=https://k.example/kiali"]) == 0
+    assert Snapshot.open(tmp_path / "s").manifest.links == {"kiali": "https://k.example/kiali"}
+    assert main([*command, "--link", "kiali"]) == 64
+    assert "write it like kiali=https://" in capsys.readouterr().err

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from meshnb.errors import FormatError
-from meshnb.loaders.proxy_status_text import read_proxy_status
+from meshnb.loaders.proxy_status_text import read_proxy_status, read_sync_status
 
 
 def statuses(frame):
@@ -92,3 +93,30 @@ def test_s10_10_a_saved_file_is_read_whatever_it_holds(tmp_path):
         frame = meshnb.read_sync_status(source)
         assert frame[frame.type == "CDS"].status.tolist() == ["SYNCED"]
     assert set(meshnb.read_sync_status(tmp_path / "syncz.json", istiod="istiod-1").istiod) == {"istiod-1"}
+
+
+def test_sd_19_internal_debug_syncz_of_one_istiod_and_of_all(tmp_path):
+    """SD-19: `istioctl x internal-debug syncz` prints an answer of xDS, with --all one for each istiod by its name."""
+
+    def answer(istiod, proxy, status):
+        config = {"typeUrl": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "configStatus": status}
+        node = {"id": proxy, "metadata": {"CLUSTER_ID": "Kubernetes", "ISTIO_VERSION": "1.27.1"}}
+        client = {"@type": "type.googleapis.com/envoy.service.status.v3.ClientConfig", "node": node}
+        identifier = json.dumps({"Component": "istiod", "ID": istiod, "Info": {"version": "1.27.1"}})
+        return {
+            "versionInfo": "x",
+            "resources": [{**client, "genericXdsConfigs": [config]}],
+            "typeUrl": "istio.io/debug/syncz",
+            "controlPlane": {"identifier": identifier},
+        }
+
+    one = tmp_path / "one.json"
+    one.write_text(json.dumps(answer("istiod-1", "a.n", "SYNCED"), indent=4))
+    columns = ["proxy", "istiod", "istiod_version", "type", "status"]
+    assert read_sync_status(one)[columns].values.tolist() == [["a.n", "istiod-1", "1.27.1", "CDS", "SYNCED"]]
+    every = {"istiod-1": answer("istiod-1", "a.n", "SYNCED"), "istiod-2": answer("istiod-2", "b.n", "STALE")}
+    found = read_sync_status(json.dumps(every).encode())
+    assert found[["proxy", "istiod", "status"]].values.tolist() == [
+        ["a.n", "istiod-1", "SYNCED"],
+        ["b.n", "istiod-2", "STALE"],
+    ]

@@ -91,6 +91,7 @@ def test_sd_25_t7_what_each_istiod_was_asked_and_which_endpoints_are_gone(mesh):
     assert table.loc["edsz", "proxy"] == "a.n"
     assert table.loc["config_distribution", "removed"] == "1.23"
     assert table.loc["config_distribution", "error"] == "404 Not Found"
+    assert table.state.to_dict() == {"config_distribution": "removed", "edsz": "answered", "syncz": "answered"}
 
 
 def test_s10_09_the_sync_runbooks_checks_are_unknown_without_an_istiod(tmp_path):

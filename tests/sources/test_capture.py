@@ -207,6 +207,25 @@ def test_t10_debug_pages_that_ask_for_proof_are_asked_from_inside_the_pod(demo, 
     assert len(closed.asked) == 2
 
 
+def test_sd_31_a_distribution_that_is_not_tracked_is_told_as_disabled(demo, tmp_path):
+    """SD-31, T7: off unless PILOT_ENABLE_CONFIG_DISTRIBUTION_TRACKING; not asked of releases that have it no more."""
+    said = b"Pilot Version tracking is disabled.  Please set the PILOT_ENABLE_CONFIG_DISTRIBUTION_TRACKING environment"
+    options = CaptureOptions(workloads=("none",), since_s=0)
+    with recorded_cluster(demo) as api:
+        pages = {"/debug/config_distribution": (409, said), "/debug/syncz": b"[]"}
+        with PageServer(pages) as istiod:
+            api.backends[("istiod-1", "istio-system", 15014)] = istiod.address
+            old = capture_cluster(cluster_of(api), tmp_path / "old", options)
+            pod = next(p for p in api.lists["pods"] if p["metadata"]["name"] == "istiod-1")
+            pod["spec"]["containers"][0]["image"] = "docker.io/istio/pilot:1.23.2"
+            istiod.asked.clear()
+            capture_cluster(cluster_of(api), tmp_path / "new", options)
+            assert not [line for line in istiod.asked if "config_distribution" in line]
+    row = Mesh(old).debug_endpoints().set_index("endpoint").loc["config_distribution"]
+    assert (row.state, row.removed) == ("disabled", "1.23")
+    assert "PILOT_ENABLE_CONFIG_DISTRIBUTION_TRACKING" in row.error and "istioctl x wait" in row.note
+
+
 def test_every_way_that_failed_is_named(demo, tmp_path):
     with recorded_cluster(demo, dead=[V1, "istiod-1"]) as api:
         snapshot = capture_cluster(cluster_of(api), tmp_path / "s")

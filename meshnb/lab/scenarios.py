@@ -304,6 +304,12 @@ _CONTROL_PLANE = (
         manifest="rejected-config",
     ),
     Scenario(
+        "fan-out",
+        "nothing: ten dummy workloads sleep-1 to sleep-10 are added, which no proxy calls and every proxy is told of",
+        shows="a cluster and an endpoint more for each of them in every proxy, all SYNCED",
+        manifest="fan-out",
+    ),
+    Scenario(
         "frozen-endpoints",
         "one v2 pod is gone, and the gateway was not told: a ghost endpoint, though syncz says SYNCED",
         gateway=(f"503 UF {_RESET}",),

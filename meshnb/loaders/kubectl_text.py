@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError
@@ -13,6 +16,10 @@ from meshnb.model.tables.components import POD_USAGE, RESOURCE_CAPACITY
 if TYPE_CHECKING:
     import pandas as pd
 
+_FIRST = "NAMESPACE|POD|NAME"
+_DATE = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) .*\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
+_ZONE = re.compile(r" (?:UTC|GMT|Z)\b")
+_DATES = ("%a %b %d %H:%M:%S %Y", "%a %d %b %Y %I:%M:%S %p", "%a %d %b %H:%M:%S %Y", "%a %d %b %Y %H:%M:%S")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]*)")
 _SCALE = {
     "": 1.0,
@@ -51,7 +58,10 @@ def quantity(text: str) -> float | None:
 
 @returns(POD_USAGE)
 def read_top(data: bytes | str, *, namespace: str = "", file: str = "") -> pd.DataFrame:
-    r"""What `kubectl top pod` printed, with or without `--containers`, `-A`, sums and colours.
+    r"""What `kubectl top pod` printed, with or without `--containers`, `-A`, sums and colours, once or in a loop.
+
+    A loop is read as `while true; do date -u; kubectl top pod -n istio-system --containers; sleep 5; done` prints it:
+    each table gets the date before it, or after it if the first table stands before the first date.
 
     Args:
         data: the text.
@@ -59,22 +69,20 @@ def read_top(data: bytes | str, *, namespace: str = "", file: str = "") -> pd.Da
         file: how to name it in an error.
 
     Raises:
-        FormatError: no such table.
+        FormatError: no such table, or a date whose time zone is not known.
 
     Example:
         >>> read_top("POD    NAME    CPU(cores)    MEMORY(bytes)\nistiod-1    discovery    3m    51Mi").cpu_m.tolist()
         [3.0]
     """
-    rows = read_text_table(
-        decode_text(data), first="NAMESPACE|POD|NAME", file=file, hint="save it with: kubectl top pod --containers"
-    )
-    if rows and not {"CPU(cores)", "MEMORY(bytes)"} <= set(rows[0]):
-        raise FormatError(f"not a table of kubectl top: columns {', '.join(rows[0])}", file=file)
     made = []
-    for row in rows:
+    for at, row in _looped(decode_text(data), file):
+        if not {"CPU(cores)", "MEMORY(bytes)"} <= set(row):
+            raise FormatError(f"not a table of kubectl top: columns {', '.join(row)}", file=file)
         cpu = quantity(row["CPU(cores)"])
         made.append(
             {
+                "time": at,
                 "namespace": row.get("NAMESPACE") or namespace or None,
                 "pod": row["POD"] if "POD" in row else row["NAME"],
                 "container": row["NAME"] if "POD" in row else None,
@@ -84,6 +92,48 @@ def read_top(data: bytes | str, *, namespace: str = "", file: str = "") -> pd.Da
         )
     # the line of `--sum` has neither pod nor container
     return POD_USAGE.rows(row for row in made if row["pod"])
+
+
+def _looped(text: str, file: str) -> Iterator[tuple[datetime | None, dict[str, str]]]:
+    """Rows of every table, each with the time printed with its table."""
+    lines = text.splitlines()
+    dates = {number: at for number, line in enumerate(lines) if (at := _date(line, file, number + 1))}
+    hint = "save it with: kubectl top pod --containers"
+    if not dates:
+        yield from ((None, row) for row in read_text_table(text, first=_FIRST, file=file, hint=hint))
+        return
+    header = next((n for n, line in enumerate(lines) if re.match(rf"\s*(?:{_FIRST})\s", line)), 0)
+    cuts = [-1, *dates, len(lines)]
+    dated_before = header > min(dates)
+    found = False
+    for begin, end in pairwise(cuts):
+        part = "\n".join(lines[begin + 1 : end])
+        if not re.search(rf"^\s*(?:{_FIRST})\s", part, re.MULTILINE):
+            continue  # the loop ended, or kubectl had no answer this time
+        found = True
+        at = dates.get(begin if dated_before else end)
+        yield from ((at, row) for row in read_text_table(part, first=_FIRST, file=file, hint=hint))
+    if not found:
+        read_text_table(text, first=_FIRST, file=file, hint=hint)
+
+
+def _date(line: str, file: str, number: int) -> datetime | None:
+    """The time in a line that `date` printed: ISO 8601, or its usual form in English and UTC."""
+    text = line.strip()
+    if not _DATE.match(text):
+        return None
+    plain = " ".join(_ZONE.sub(" ", text).split())
+    at = _parsed(text, "") or next((found for form in _DATES if (found := _parsed(plain, form))), None)
+    if at is not None and (at.tzinfo or _ZONE.search(text)):
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    raise FormatError(f"{text!r} has no time zone that is known", file=file, position=f"line {number}", hint="date -u")
+
+
+def _parsed(text: str, form: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 @returns(RESOURCE_CAPACITY)

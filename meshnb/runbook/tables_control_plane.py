@@ -16,6 +16,7 @@ from meshnb.model.window import Window
 from meshnb.runbook.base import MeshBase, Needs
 from meshnb.tuning import decision, levers, signals, telemetry
 from meshnb.tuning.signals import Thresholds
+from meshnb.tuning.stages import stages_measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ class ControlPlaneTables(MeshBase):
     TABLES: ClassVar[Mapping[str, Needs]] = {
         "recorded_queries": Needs("prometheus"),
         "control_plane": Needs("prometheus"),
+        "stages": Needs("prometheus"),
         "bottleneck": Needs("prometheus"),
         "recommendations": Needs("prometheus"),
         **{f"request_{name}": _TELEMETRY for name in ("rates", "success", "gap", "pods", "health")},
@@ -136,6 +138,15 @@ class ControlPlaneTables(MeshBase):
         if key not in self._made:
             self._made[key] = signals.control_plane(self._recorded(window), self.thresholds)
         return self._made[key].copy(deep=False)
+
+    @returns(tables.STAGES_MEASURED)
+    def stages(self, *, window: str | Window = "") -> pd.DataFrame:
+        """The five stages of a change on its way to a proxy: what was measured of each, and the settings in effect.
+
+        Args:
+            window: as in `control_plane`.
+        """
+        return stages_measured(self.control_plane(window=window), self._facts().settings)
 
     @returns(tables.BOTTLENECK)
     def bottleneck(self, *, window: str | Window = "") -> pd.DataFrame:

@@ -41,18 +41,16 @@ class TuningPanel:
         return simulate(self.events, settings or self.settings, self.proxies, self.push_cost, cpus=self.cpus)
 
     def chart(self, settings: Settings | None = None) -> Chart:
-        """How old each change was when the last proxy had it, and how long it had waited for others."""
-        import pandas as pd
-
+        """How old each change was when it left each stage on its way to the last proxy."""
         from meshnb.views.charts import lines
 
         found = self.simulation(settings)
-        parts = [
-            pd.DataFrame({"at": found.events["at_s"], "seconds": found.events[column], "part": name})
-            for column, name in (("delay_s", "until the last proxy has it"), ("debounce_s", "of it in the debounce"))
-        ]
+        stages = found.stages()
+        stages = stages[stages["stage"].isin(["debounce", "queue", "push"])]
+        at = stages["event"].map(found.events["at_s"])
         title = f"{len(found.batches)} batches, {len(found.pushes)} pushes"
-        return lines(pd.concat(parts), x="at", y="seconds", color="part", title=title, unit="s")
+        drawn = stages.assign(at=at, seconds=stages["end_s"] - at, part="left " + stages["stage"])
+        return lines(drawn, x="at", y="seconds", color="part", title=title, unit="s")
 
     def table(self, settings: Settings | None = None) -> pd.DataFrame:
         """The settings the panel began with, and others, side by side."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 START = "visible"
+FAMILIES = ("ignore events", "batch events", "scale istiod", "shrink scope")
+"""The four strategies: fewer events, fewer pushes, more room, smaller pushes."""
 YES, NO = "yes", "no"
 
 _BAD = (WARNING, CRITICAL)
@@ -32,6 +34,7 @@ class Question:
     yes: str
     no: str
     unknown: str
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,23 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class Lever:
-    """Something to change, when it helps, what to mind, and the query that shows whether it did."""
+    """Something to change, when it helps, what to mind, and the query that shows whether it did.
+
+    Args:
+        name: its name.
+        what: what to do.
+        condition: when it helps.
+        guard: what to mind.
+        verify: query of the catalogue that shows whether it did.
+        family: strategy it belongs to, one of `FAMILIES`; empty for what repairs instead of tuning.
+    """
 
     name: str
     what: str
     condition: str
     guard: str
     verify: str
+    family: str = ""
 
 
 @cache
@@ -245,6 +258,7 @@ def bottleneck(signals: pd.DataFrame, thresholds: Thresholds | None = None) -> p
             {
                 "step": len(rows) + 1,
                 "node": name,
+                "stage": question.stage or None,
                 "question": question.text,
                 "answer": answer.answer,
                 "evidence": answer.evidence,

@@ -69,8 +69,8 @@ def events_of_changes(changes: pd.DataFrame) -> list[Event]:
     Example:
         >>> import meshnb
         >>> events = events_of_changes(meshnb.open("demo").changes())
-        >>> events[0]
-        Event(at_s=0.0, full=True)
+        >>> events[0].at_s, {event.full for event in events}
+        (0.0, {False, True})
     """
     found: list[tuple[float, bool]] = []
     for row in changes.dropna(subset=["push", "time"]).to_dict("records"):

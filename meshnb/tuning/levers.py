@@ -64,6 +64,7 @@ def recommendations(end: Conclusion, facts: Facts | None = None) -> pd.DataFrame
             {
                 "order": number,
                 "lever": name,
+                "family": lever.family or None,
                 "what": lever.what,
                 "why": end.why,
                 "condition": lever.condition,

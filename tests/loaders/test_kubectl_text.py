@@ -63,3 +63,52 @@ def test_s11_17_with_a_the_first_number_is_what_is_left():
 def test_something_else_is_an_error(read):
     with pytest.raises(FormatError, match="no table"):
         read("error: Metrics API not available", file="top.txt")
+
+
+def loop(*parts: str) -> str:
+    return "\n".join(parts) + "\n"
+
+
+TOP = "POD        NAME        CPU(cores)   MEMORY(bytes)"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Mon Nov 23 09:00:00 UTC 2026", "Mon Nov 23 09:00:05 UTC 2026"),
+        ("Mon 23 Nov 2026 09:00:00 AM UTC", "Mon 23 Nov 2026 09:00:05 AM UTC"),
+        ("2026-11-23T09:00:00Z", "2026-11-23T09:00:05Z"),
+        ("2026-11-23T10:00:00+01:00", "2026-11-23T10:00:05+01:00"),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_s11_36_top_in_a_loop_with_the_date(first: str, second: str, before: bool):
+    """S11-36: `while true; do date -u; kubectl top …; sleep 5; done`, or the date after each table."""
+    one, two = f"{TOP}\nistiod-1   discovery   3m           51Mi", f"{TOP}\nistiod-1   discovery   250m         80Mi"
+    text = loop(first, one, second, two) if before else loop(one, first, two, second)
+    table = read_top(text)
+    assert [at.isoformat() for at in table.time] == ["2026-11-23T09:00:00+00:00", "2026-11-23T09:00:05+00:00"]
+    assert table.cpu_m.tolist() == [3.0, 250.0]
+
+
+def test_s11_36_a_loop_that_was_ended_or_had_no_answer():
+    text = loop(
+        "Mon Nov 23 09:00:00 UTC 2026",
+        f"{TOP}\nistiod-1   discovery   3m           51Mi",
+        "Mon Nov 23 09:00:05 UTC 2026",
+        "error: metrics not available yet",
+        "Mon Nov 23 09:00:10 UTC 2026",
+        "^C",
+    )
+    table = read_top(text)
+    assert len(table) == 1 and table.time[0].second == 0
+    with pytest.raises(FormatError, match="no table"):
+        read_top("Mon Nov 23 09:00:05 UTC 2026\nerror: metrics not available yet\n")
+
+
+def test_s11_36_a_zone_that_is_a_mere_name_is_refused():
+    """CST is three zones; guessing would put the CPU of a push beside the wrong push."""
+    with pytest.raises(FormatError, match=r"'Mon Nov 23 09:00:00 CST 2026' has no time zone that is known"):
+        read_top(loop("Mon Nov 23 09:00:00 CST 2026", f"{TOP}\nistiod-1   discovery   3m           51Mi"))
+    with pytest.raises(FormatError, match="no time zone"):
+        read_top(loop("2026-11-23 09:00:00", f"{TOP}\nistiod-1   discovery   3m           51Mi"))

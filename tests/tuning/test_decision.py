@@ -15,6 +15,7 @@ from meshnb.model.finding import Status
 from meshnb.tuning.decision import ANSWERS, START, bottleneck, conclusion, conclusions, levers, questions
 from meshnb.tuning.levers import Facts, recommendations
 from meshnb.tuning.signals import MEASURES, Recorded, Thresholds, control_plane, istio_version
+from meshnb.tuning.stages import STAGES, stage_names, stages_measured
 
 SNAPSHOTS = Path(__file__).parents[1] / "data" / "control-plane"
 T0 = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -193,6 +194,28 @@ def test_s11_13_one_second_for_ten_seconds():
     assert verdict([1.5, 2.5, 2.5, 0.5]) == "critical"
     assert verdict([0.5, 2.0, 2.0, 0.5]) == "warning"
     assert verdict([0.5, 1.5, 0.5], step=30) == "warning"  # one point stands for its step
+
+
+def test_s11_03_the_tree_asks_along_the_stages():
+    """S11-03: the questions name the stage they are about, and each of the five is asked about."""
+    asked = {question.stage for question in questions().values()}
+    assert asked == {"", *stage_names()}
+    steps = meshnb.open(SNAPSHOTS / "throttled").bottleneck()
+    assert steps.set_index("node")["stage"].dropna()["waiting"] == "queue"
+
+
+def test_s11_03_each_stage_as_measured():
+    """S11-03: every stage has its measures, those of the golden signals, and its settings."""
+    mesh = meshnb.open(SNAPSHOTS / "throttled")
+    found = mesh.stages()
+    assert found["stage"].unique().tolist() == list(stage_names())
+    signals = mesh.control_plane().set_index("measure")
+    rows = found.set_index("measure")
+    assert rows["verdict"]["queue_p99"] == signals["verdict"]["queue_p99"] == "warning"
+    assert "PILOT_PUSH_THROTTLE" in list(rows["settings"]["queue_p99"])
+    settings = stages_measured(mesh.control_plane(), {"PILOT_DEBOUNCE_AFTER": "1s"}).set_index("measure")["settings"]
+    assert settings["debounce_p99"][0] == "PILOT_DEBOUNCE_AFTER=1s"
+    assert {m for stage in STAGES for m in stage.measures} <= set(signals.index)
 
 
 def test_s11_71_total_delay_is_debounce_and_convergence():

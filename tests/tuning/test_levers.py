@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from meshnb.errors import UsageError
-from meshnb.tuning.decision import conclusions
+from meshnb.tuning.decision import FAMILIES, conclusions, levers
 from meshnb.tuning.levers import (
     default_sidecar,
     discovery_selectors,
@@ -16,6 +16,26 @@ from meshnb.tuning.levers import (
     rollout_plan,
     verify_env,
 )
+
+
+def test_s11_35_four_families_of_strategies():
+    """S11-35: ignore needless events, batch more, scale istiod up or out, shrink scope with Sidecar.
+
+    Whatever tunes belongs to one; what repairs (a refused object, the API server, scraping) to none.
+    """
+    families: dict[str, set[str]] = {}
+    for lever in levers().values():
+        families.setdefault(lever.family, set()).add(lever.name)
+    assert families == {
+        "ignore events": {"discovery-selectors"},
+        "batch events": {"batch-more", "batch-less"},
+        "scale istiod": {"scale-up", "scale-out", "push-more", "push-less", "rebalance"},
+        "shrink scope": {"sidecar-scope"},
+        "": {"fix-config", "api-server", "scrape-istiod"},
+    }
+    assert set(families) - {""} == set(FAMILIES)
+    found = recommendations(conclusions()["saturated-outgoing"])
+    assert found["family"].unique().tolist() == ["shrink scope", "ignore events", "batch events", "scale istiod"]
 
 
 def test_s11_69_the_setting_in_three_forms():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from meshnb.errors import UsageError
 from meshnb.tuning.events import events_of_rates
 from meshnb.tuning.simulator import Event, Settings, compare, simulate
+from meshnb.tuning.stages import stage_names
 
 DEFAULT = Settings()
 
@@ -196,3 +197,25 @@ def test_the_model_against_measured_pushes(lab, pattern):
     assert len(found.pushes) == pytest.approx(run["measured"]["pushes"], rel=0.06)
     waited = (found.batches["closed_s"] - found.batches["opened_s"]).mean()
     assert waited == pytest.approx(run["measured"]["debounce_s"], rel=0.10)
+
+
+def test_s11_03_five_stages_of_each_event():
+    """S11-03: event, debounce and merge, push queue, throttled pushes, wire: without gap and in order, for each event.
+
+    Two proxies one after the other at 0.5 s each: the last waits for the first, and an event that came during the
+    debounce leaves with its batch.
+    """
+    found = simulate([0.0, 0.05], replace(DEFAULT, push_throttle=1), 2, 0.5).stages()
+    assert found["stage"].unique().tolist() == list(stage_names())
+    first, second = (found[found["event"] == n].set_index("stage") for n in (0, 1))
+    assert first["end_s"].round(9).tolist() == [0.0, 0.15, 0.65, 1.15, 1.15]
+    assert second["begin_s"].round(9).tolist() == [0.05, 0.05, 0.15, 0.65, 1.15]
+    for _, one in found.groupby("event"):
+        assert one["begin_s"].tolist()[1:] == one["end_s"].tolist()[:-1]
+
+
+def test_s11_63_endpoints_are_batched_with_the_rest_unless_switched_off():
+    """S11-63: PILOT_ENABLE_EDS_DEBOUNCE: on, ten changes of endpoints are one push; off, ten."""
+    events = [Event(n * 0.01, full=False) for n in range(10)]
+    assert len(simulate(events, DEFAULT, 5).batches) == 1
+    assert len(simulate(events, replace(DEFAULT, eds_debounce=False), 5).batches) == 10

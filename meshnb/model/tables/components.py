@@ -124,8 +124,9 @@ LISTENING_PORTS = Frame(
 
 POD_USAGE = Frame(
     "pod_usage",
-    "One row per container, as `kubectl top pod` printed it.",
+    "One row per container and time, as `kubectl top pod` printed it, once or again and again.",
     (
+        Column("time", "timestamp", "When; missing if no date was printed."),
         Column("namespace", "string", "Namespace; missing if it was not printed."),
         Column("pod", "string", "Pod.", nullable=False),
         Column("container", "string", "Container; missing if the pod was printed as a whole."),

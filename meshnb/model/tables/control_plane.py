@@ -178,6 +178,34 @@ SIMULATED_PUSHES = Frame(
     ),
 )
 
+SIMULATED_STAGES = Frame(
+    "simulated_stages",
+    "One row per event and stage: when it was where on its way to the last proxy.",
+    (
+        Column("event", "int64", "Number of the event.", nullable=False),
+        Column("stage", "string", "event, debounce, queue, push or proxy.", nullable=False),
+        Column("begin_s", "float64", "When the stage began.", unit="s", nullable=False),
+        Column("end_s", "float64", "When it ended.", unit="s", nullable=False),
+    ),
+    key=("event", "stage"),
+)
+
+STAGES_MEASURED = Frame(
+    "stages",
+    "One row per stage of a change on its way to a proxy and measure of it, in their order.",
+    (
+        Column("stage", "string", "event, debounce, queue, push or proxy.", nullable=False),
+        Column("what", "string", "What happens in it.", nullable=False),
+        Column("measure", "string", "Name of the measure, as in `control_plane`.", nullable=False),
+        Column("verdict", "string", "As in `control_plane`.", nullable=False),
+        Column("peak", "float64", "Largest value of the window."),
+        Column("unit", "string", "Unit of the value."),
+        Column("measured", "string", "The verdict in words.", nullable=False),
+        Column("settings", "list<string>", "What sets the stage, with the value in effect if it is known."),
+    ),
+    key=("measure",),
+)
+
 SIMULATIONS = Frame(
     "simulations",
     "One row per simulation.",
@@ -230,6 +258,7 @@ BOTTLENECK = Frame(
     (
         Column("step", "int64", "Number of the step.", nullable=False),
         Column("node", "string", "Name of the question or conclusion.", nullable=False),
+        Column("stage", "string", "Stage on the way of a change that the question is about, if about one."),
         Column("question", "string", "The question, or the conclusion in words.", nullable=False),
         Column("answer", "string", "yes, no, unknown; of the conclusion fail, pass or unknown.", nullable=False),
         Column("evidence", "string", "What the answer rests on.", nullable=False),
@@ -245,6 +274,11 @@ RECOMMENDATIONS = Frame(
     (
         Column("order", "int64", "In which order to try.", nullable=False),
         Column("lever", "string", "Name of the lever.", nullable=False),
+        Column(
+            "family",
+            "string",
+            "Strategy it belongs to: ignore events, batch events, scale istiod, shrink scope; missing for repairs.",
+        ),
         Column("what", "string", "What to do.", nullable=False),
         Column("why", "string", "Why it helps here.", nullable=False),
         Column("condition", "string", "When it helps.", nullable=False),

@@ -12,6 +12,7 @@
     ├── MissingExtra        (ImportError)      an optional part of meshnb is not installed         exit 69
     ├── LabError            (RuntimeError)     the lab cannot do this now                          exit 69
     └── RunError            (RuntimeError)     a runbook crashed; its report is written            exit 1
+        └── Interrupted                        a signal stopped it; its report is written          exit 128 + signal
 
 Catch ``MeshnbError`` for all of them, or the builtin in brackets. ``hint`` says what to do next.
 """

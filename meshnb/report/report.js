@@ -10,6 +10,8 @@
   document.head.append(script);
   if (!window.Plotly) return;
 
+  const MARK = "#cc4b57"; // as in views/plot.py
+
   // Colours as the style sheet has them now, so that plotly follows light and dark.
   const ink = (chart) => {
     const probe = document.createElement("i");
@@ -38,8 +40,9 @@
       axis.linecolor = colors.dim;
       axis.tickfont = { ...axis.tickfont, color: axis.gridcolor === colors.line ? colors.dim : colors.fg };
     }
-    for (const shape of layout.shapes || []) shape.line.color = colors.fail;
-    for (const note of layout.annotations || []) if (note.font) note.font.color = colors.fail;
+    // what meshnb marks as a limit follows the page; shapes and notes of other figures keep their colours
+    for (const { line } of layout.shapes || []) if (line?.color === MARK) line.color = colors.fail;
+    for (const { font } of layout.annotations || []) if (font?.color === MARK) font.color = colors.fail;
     const live = chart.querySelector(".live");
     await Plotly.react(live, data, layout, { responsive: true, displaylogo: false, displayModeBar: false });
     chart.classList.add("drawn");

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
+
 import books
 import pytest
 
 from meshnb.report.html import to_html
 from meshnb.report.pdf import to_pdf
 from meshnb.views import FindingList, bar, durations, lines, table, timeline
+from meshnb.views.charts import PLOTLY_MEDIA
+from meshnb.views.plot import MARK
 
 pytestmark = pytest.mark.browser
 
 DRAWN = "() => document.documentElement.dataset.charts !== undefined"
+
+
+GREEN = "rgb(0, 128, 0)"
+
+
+def own_figure():
+    """A figure someone made with plotly itself: shapes in colours of their own, one without a line."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(go.Scatter(x=[1, 2], y=[1, 2]))
+    figure.add_hline(1.5, line_color=GREEN, annotation={"text": "target", "font": {"color": GREEN}})
+    figure.add_shape(type="rect", x0=1, x1=1.5, y0=1, y1=1.5, fillcolor=GREEN)
+    return {"text/plain": "Figure", PLOTLY_MEDIA: json.loads(figure.to_json())}
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +44,7 @@ def report(tmp_path_factory):
         books.code("b", books.shown(timeline(df, time="start_time", color="response", title="Over time"))),
         books.code("c", books.shown(durations(df, value="duration_ms", group="pod", marks={"timeout": 500}))),
         books.code("d", books.shown(lines(df, x="start_time", y="duration_ms", color="pod", unit="ms"))),
+        books.code("own", books.shown(own_figure())),
         books.code("e", books.shown(table(df.assign(path=evil), title="Access log"))),
         books.code("f", books.shown({"text/html": evil})),
         books.code("g", books.shown(FindingList([books.broken(), books.unknown()], title="Verdict"))),
@@ -43,10 +62,21 @@ def page(report, open_page, request):
 
 
 def test_charts_are_drawn_without_a_network(page, report):
-    assert page.locator(".chart.drawn").count() == 4
+    assert page.locator(".chart.drawn").count() == 5
     assert page.locator(".chart.drawn .live .main-svg").count() >= 4
     assert page.locator(".chart .live .barlayer .point").count() > 2
     assert [url for url in page.requests if not url.startswith(("data:", "blob:"))] == [report.as_uri()]
+
+
+def test_only_limits_of_meshnb_take_the_colour_of_failures(page):
+    """Shapes and notes of a figure someone made keep their colours; a timeout's mark follows light and dark."""
+    color = "element => getComputedStyle(element).stroke"
+    limit, own = page.locator(".chart").nth(2), page.locator(".chart").nth(4)
+    assert own.locator(".shapelayer path").first.evaluate(color) == GREEN
+    assert own.locator(".annotation text").evaluate("element => getComputedStyle(element).fill") == GREEN
+    fail = page.evaluate("getComputedStyle(document.querySelector('.finding.error .state')).color")
+    assert f'MARK = "{MARK}"' in (files("meshnb.report") / "report.js").read_text()
+    assert limit.locator(".shapelayer path").first.evaluate(color) == fail
 
 
 def test_a_line_of_a_log_cannot_run(page):

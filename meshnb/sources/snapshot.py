@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 import weakref
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -217,10 +218,12 @@ class SnapshotWriter:
         """Record something a reader must know."""
         self._notes.append(text)
 
+    def created(self, time: datetime, *, cluster: str = "") -> None:
+        """Record when it was captured, and of which cluster, where that is not now and not known beforehand."""
+        self._manifest = replace(self._manifest, created=time, cluster=cluster or self._manifest.cluster)
+
     def close(self) -> Snapshot:
         """Write the manifest and open the snapshot."""
-        from dataclasses import replace
-
         from meshnb import __version__
 
         manifest = replace(

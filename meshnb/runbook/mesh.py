@@ -24,6 +24,7 @@ from meshnb.runbook.tables_envoy import EnvoyTables
 from meshnb.runbook.tables_istiod import IstiodTables
 from meshnb.runbook.tables_logs import LogTables
 from meshnb.runbook.tables_objects import ObjectTables
+from meshnb.runbook.workloads import WorkloadViews
 from meshnb.sources.snapshot import Snapshot
 from meshnb.views.findings import FindingList
 
@@ -82,7 +83,7 @@ def open(
     return Mesh(snapshot, namespace=namespace, window=span, links=links)
 
 
-class Mesh(CauseViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneViews):
+class Mesh(CauseViews, WorkloadViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneViews):
     """A captured mesh as tables, with checks. Made by `meshnb.open`.
 
     Args:

@@ -223,3 +223,39 @@ CAUSE_SHARES = Frame(
     ),
     key=("cause",),
 )
+
+PROBE = Frame(
+    "probe",
+    "One row per request of a probe, as its caller saw it.",
+    (
+        Column("number", "int64", "Position, from 1.", nullable=False),
+        Column("time", "timestamp", "When it was sent.", nullable=False),
+        Column("status", "int64", "HTTP status; 0 if no answer came.", nullable=False),
+        Column("duration_ms", "float64", "Until the last byte of the answer.", unit="ms", nullable=False),
+        Column("request_id", "string", "x-request-id it carried; joins with `access_log`.", nullable=False),
+        Column("error", "string", "Why no answer came."),
+    ),
+    key=("number",),
+)
+
+WORKLOADS = Frame(
+    "workloads",
+    "One row per workload and reporter: rate, success and latency of its requests.",
+    (
+        Column("workload", "string", "Workload that answered.", nullable=False),
+        Column("namespace", "string", "Its namespace."),
+        Column("reporter", "string", "source: its callers' proxies; destination: its own.", nullable=False),
+        Column("requests", "int64", "Requests in the log; missing where metrics were counted."),
+        Column("rate", "float64", "Requests a second.", unit="1/s"),
+        Column(
+            "success",
+            "float64",
+            "Share below 500; code 0 counts as a success, as in Istio's dashboards.",
+            unit="0 to 1",
+        ),
+        Column("p50_ms", "float64", "Median duration; missing where metrics were counted.", unit="ms"),
+        Column("p90_ms", "float64", "90th percentile of the duration.", unit="ms"),
+        Column("p99_ms", "float64", "99th percentile of the duration.", unit="ms"),
+    ),
+    key=("workload", "namespace", "reporter"),
+)

@@ -93,34 +93,56 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
     def destinations(self, host: str = "") -> Table:
         """Where the routes of a host lead, and whether the proxy has that cluster; one row per weighted destination.
 
+        Routes in use come first. Others, which Envoy rejected or that drain, decide about no request: their `state`
+        says what they are, and whether their cluster exists is not said.
+
         Returns:
-            A table; `.df` has proxy, route_config, virtual_host, match, virtual_service, cluster, weight, exists.
+            A table; `.df` has proxy, route_config, virtual_host, match, virtual_service, cluster, weight, exists,
+            state.
         """
+        import pandas as pd
+
         from meshnb.checks.missing_cluster import missing_routes
+        from meshnb.checks.states import in_use
         from meshnb.views.tables import table
 
         routes = self._routes_of(host)
-        lacking = missing_routes(routes, self.clusters()).index
-        routes = routes.assign(exists=~routes.index.isin(lacking))
-        columns = ["proxy", "route_config", "virtual_host", "match", "virtual_service", "cluster", "weight", "exists"]
-        return table(
-            routes[columns].reset_index(drop=True), title=f"Routes of {host or 'all hosts'} and their clusters"
-        )
+        used = in_use(routes)
+        others = routes[~routes.index.isin(used.index)]
+        lacking = missing_routes(used, self.clusters()).index
+        exists = [*(index not in lacking for index in used.index), *[None] * len(others)]
+        columns = ["proxy", "route_config", "virtual_host", "match", "virtual_service", "cluster", "weight"]
+        rows = routes.loc[[*used.index, *others.index], [*columns, "state"]].reset_index(drop=True)
+        rows.insert(len(columns), "exists", pd.array(exists, dtype="bool[pyarrow]"))
+        left = f"; {len(others)} not in use" if len(others) else ""
+        return table(rows, title=f"Routes of {host or 'all hosts'} and their clusters{left}")
 
     def host_clusters(self, host: str = "") -> Table:
         """The clusters the proxies have for the services that the routes of a host lead to.
 
+        Clusters in use come first. One that warms is not known to Envoy's workers yet, one that was rejected never will
+        be: their `state` says so, and they have no number of endpoints.
+
         Returns:
-            A table; `.df` has proxy, cluster, subset, type, destination_rule, endpoints (number of them).
+            A table; `.df` has proxy, cluster, subset, type, destination_rule, endpoints (number of them), state.
         """
+        import pandas as pd
+
+        from meshnb.checks.states import in_use
         from meshnb.views.tables import table
 
         clusters = self.clusters()
         clusters = clusters[clusters.fqdn.isin(self._services_of(host)) & clusters.proxy.isin(self._clients_of(host))]
-        counts = self.endpoints().groupby(["proxy", "cluster"]).size().rename("endpoints").reset_index()
-        columns = ["proxy", "cluster", "subset", "type", "destination_rule", "endpoints"]
-        joined = clusters.merge(counts, on=["proxy", "cluster"], how="left").fillna({"endpoints": 0})
-        return table(joined[columns], title="Clusters the proxies have for these services")
+        used = in_use(clusters)
+        counts = in_use(self.endpoints()).groupby(["proxy", "cluster"]).size().rename("endpoints").reset_index()
+        joined = used.merge(counts, on=["proxy", "cluster"], how="left").fillna({"endpoints": 0})
+        others = clusters[~clusters.index.isin(used.index)]
+        columns = ["proxy", "cluster", "subset", "type", "destination_rule", "endpoints", "state"]
+        rows = joined.astype({"endpoints": "int64[pyarrow]"})[columns]
+        if len(others):
+            rows = pd.concat([rows, others.reindex(columns=columns).astype(rows.dtypes)], ignore_index=True)
+        left = f"; {len(others)} not in use" if len(others) else ""
+        return table(rows, title=f"Clusters the proxies have for these services{left}")
 
     def host_endpoints(self, host: str = "") -> Table:
         """The endpoints of those clusters, each with the pod behind it.
@@ -128,10 +150,11 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         Returns:
             A table; `.df` has proxy, cluster, endpoint, health_status, outlier_failed, pod, version, node, ready.
         """
+        from meshnb.checks.states import in_use
         from meshnb.views.tables import table
 
-        endpoints = self.endpoints()
-        clusters = self.host_clusters(host).df.cluster
+        endpoints = in_use(self.endpoints())
+        clusters = in_use(self.host_clusters(host).df).cluster
         endpoints = endpoints[endpoints.cluster.isin(clusters) & endpoints.proxy.isin(self._clients_of(host))]
         pods = self.pods()[["ip", "pod", "version", "node", "ready"]].dropna(subset=["ip"])
         joined = endpoints.merge(pods, left_on="address", right_on="ip", how="left", suffixes=("", "_of_pod"))
@@ -169,9 +192,10 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         """The configured weight of each destination against the share of requests it really got."""
         import pandas as pd
 
+        from meshnb.checks.states import in_use
         from meshnb.views.charts import bar
 
-        routes = self.destinations(host).df
+        routes = in_use(self.destinations(host).df)
         routes = routes[routes.weight.notna()]
         log = self.requests(host)
         got = log.upstream_cluster[log.upstream_cluster.isin(set(routes.cluster))].value_counts()

@@ -17,6 +17,7 @@ from meshnb.runbook.components import ComponentViews
 from meshnb.runbook.control_plane import ControlPlaneViews
 from meshnb.runbook.explain import ExplainViews
 from meshnb.runbook.links import checked, pages_of
+from meshnb.runbook.remedy import RemedyViews
 from meshnb.runbook.requests import RequestViews
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_control_plane import ControlPlaneTables
@@ -83,7 +84,7 @@ def open(
     return Mesh(snapshot, namespace=namespace, window=span, links=links)
 
 
-class Mesh(CauseViews, WorkloadViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneViews):
+class Mesh(CauseViews, WorkloadViews, RemedyViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneViews):
     """A captured mesh as tables, with checks. Made by `meshnb.open`.
 
     Args:

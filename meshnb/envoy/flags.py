@@ -24,7 +24,8 @@ class Flag:
     Args:
         flag: short name, as logged by `%RESPONSE_FLAGS%`.
         name: long name, as logged by `%RESPONSE_FLAGS_LONG%`.
-        since: first Envoy version that has it, as its release notes say; `None` where that was not looked up.
+        since: first Envoy version that has it, by its release notes, or by the change that added it and the release
+            after that; `≤1.5` where that version has it and none before was looked at. `None` for an unknown flag.
         scope: `http` or `http,tcp`.
         side: who ended the request: downstream, envoy or upstream.
         meaning: what happened.

@@ -1,5 +1,7 @@
 """The dictionary of response flags."""
 
+from __future__ import annotations
+
 from meshnb.envoy.flags import explain_flags, frame, known_flags, parse_flags
 from meshnb.model.tables.logs import RESPONSE_FLAGS
 
@@ -18,6 +20,15 @@ def test_every_flag_of_envoy_is_explained():
     for flag in known_flags().values():
         assert flag.meaning.endswith(".") and flag.next_step and flag.likely_causes
         assert flag.side in ("downstream", "envoy", "upstream")
+
+
+def test_every_flag_says_since_which_envoy_there_is():
+    """Release notes name DC in 1.9, NC in 1.18; the order is that of Envoy's own enumeration from DC on."""
+    since = {flag.flag: tuple(map(int, (flag.since or "").lstrip("≤").split("."))) for flag in known_flags().values()}
+    assert since["DC"] == (1, 9) and since["NC"] == (1, 18) and since["UH"] == (1, 0)
+    added = "LH RL RLSE DC URX SI IH DPE UMSDR RFCF NFCF DT UPE NC OM DF DO DR UDO".split()  # noqa: SIM905
+    known = [since[name] for name in added if not str(known_flags()[name].since).startswith("≤")]
+    assert known == sorted(known)
 
 
 def test_nc_leads_to_the_missing_cluster():

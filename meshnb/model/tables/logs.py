@@ -61,7 +61,7 @@ RESPONSE_FLAGS = Frame(
     (
         Column("flag", "string", "Short name, as logged.", nullable=False),
         Column("name", "string", "Long name (`%RESPONSE_FLAGS_LONG%`).", nullable=False),
-        Column("since", "string", "First Envoy version that has it; missing where not looked up."),
+        Column("since", "string", "First Envoy version that has it; `≤1.5`: that one has it, maybe older ones too."),
         Column("scope", "string", "`http`, or `http,tcp` if TCP connections can carry it too.", nullable=False),
         Column("side", "string", "Who ended the request: downstream, envoy or upstream.", nullable=False),
         Column("meaning", "string", "What happened, in one sentence.", nullable=False),

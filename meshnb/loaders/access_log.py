@@ -44,7 +44,8 @@ def read_access_log(
 
     Istio's JSON and TEXT and Envoy's default format are told apart line by line. Lines that are no access log (Envoy's
     and pilot-agent's own, or damaged ones) are counted in `.attrs["skipped"]`; `scan_access_log(paths).skipped` lists
-    them. Keys and fields beyond Istio's become columns of their own at the end.
+    them. Keys and fields beyond Istio's become columns of their own at the end; keys are looked for in the first lines
+    and in 32 other places of a file.
 
     Args:
         paths: files (plain, gzip, zstd), globs, folders, `-` for standard input, or several of them. Output of
@@ -349,27 +350,29 @@ class AccessLog:
 
         clean = [] if careful else clean_files(self._files, self._plan)
         if clean:
-            count = LineCount([each.file.path for each in clean]) if numbered else None
+            counted = [each.file.path for each in clean if numbered or each.compression == "zstd"]
+            count = LineCount(counted) if counted else None
             try:
                 table = self._query(native_query(clean, self._plan, sql + where), sql, where)
             except (duckdb.Error, OSError):
                 clean = []  # not so clean after all, or the query is wrong: the careful way tells
-            if clean and (count is None or count.lines() == _rows(table)):
+            lines = count.lines() if clean and count else 0
+            if clean and (lines == _rows(table) if numbered else lines >= 0):
                 self._damage = []
                 return table
-        lines = Lines(self._files)
+        given = Lines(self._files)
         try:
-            table = self._query(query(self._plan.only(sql + where)), sql, where, lines)
+            table = self._query(query(self._plan.only(sql + where)), sql, where, given)
         except duckdb.InvalidInputException:
-            if lines.error is None:
+            if given.error is None:
                 raise
-            raise lines.error from None
+            raise given.error from None
         except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
             raise UsageError(
                 f"not an expression over the access log: {str(error).splitlines()[0]}",
                 hint=f"columns: {', '.join(self.columns)}",
             ) from error
-        self._damage = lines.damage
+        self._damage = given.damage
         return table
 
     def _query(self, rows: str, sql: str, where: str, lines: Lines | None = None) -> pa.Table:

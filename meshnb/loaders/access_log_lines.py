@@ -31,6 +31,7 @@ BLOCK = 4 << 20
 MAX_LINE = 16 << 20
 EXCERPT = 160
 SAMPLE_LINES = 200
+_SAMPLE, _PLACES = 16 << 10, 32  # how much is looked at in how many places for keys that are not Istio's
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BOM, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
@@ -353,26 +354,38 @@ def _utf16(stream: BinaryIO) -> Iterator[str]:
 
 
 def sampled_keys(file: LogFile) -> list[str]:
-    """Keys of the JSON lines at the beginning of a file, and at its end if it is not compressed, in order."""
-    size = BLOCK >> 4
-    with open_log(file.path) as stream:
-        try:
-            lines = stream.read(size).splitlines()[:SAMPLE_LINES]
-            if isinstance(stream, io.BufferedReader):
-                stream.seek(max(0, file.path.stat().st_size - size))
-                lines += stream.read(size).splitlines()[-SAMPLE_LINES:]
-        except (OSError, EOFError, ValueError):
-            return []
+    """Keys of JSON lines, in order: of the first ones, and of some in many places if the file is not compressed."""
     keys: dict[str, None] = {}
-    for line in lines:
-        start = line.find(b"{")
-        try:
-            record = json.loads(line[start:]) if 0 <= start < 300 else None
-        except ValueError:
-            continue
-        if isinstance(record, dict) and record.keys() & JSON_KEYS.keys():
-            keys |= dict.fromkeys(record)
+    try:
+        for line in _sampled_lines(file):
+            start = line.find(b"{")
+            record = _json_object(line[start:]) if 0 <= start < 300 else {}
+            if record.keys() & JSON_KEYS.keys():
+                keys |= dict.fromkeys(record)
+    except (OSError, EOFError, ValueError, zlib.error):
+        pass  # what is damaged is told when it is read
     return list(keys)
+
+
+def _sampled_lines(file: LogFile) -> Iterator[bytes]:
+    """The first lines of a file, then whole lines from places all over it."""
+    with open_log(file.path) as stream:
+        yield from stream.read(BLOCK >> 4).splitlines()[:SAMPLE_LINES]
+        plain = isinstance(stream, io.BufferedReader)
+    if plain:
+        with file.path.open("rb", buffering=0) as stream:
+            size = file.path.stat().st_size
+            for place in range(1, _PLACES + 1):
+                stream.seek(max(0, size - _SAMPLE) * place // _PLACES)
+                yield from stream.read(_SAMPLE).splitlines()[1:]
+
+
+def _json_object(text: bytes) -> dict[str, object]:
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def has_blank_lines(files: Iterable[LogFile]) -> bool:

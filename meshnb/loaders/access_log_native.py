@@ -1,7 +1,7 @@
 """The fast way for clean files: DuckDB's own JSON and CSV readers, strict, so anything odd is an error and no row.
 
-A file is clean if it is not compressed and every line is of one format. That is guessed from its beginning and end; if
-the guess is wrong the reader fails, and the file is read the careful way (`access_log_sql`), which takes any line.
+A file is clean if every line is of one format. That is guessed from its beginning, and its end if it is not compressed;
+if the guess is wrong the reader fails, and the file is read the careful way (`access_log_sql`), which takes any line.
 """
 
 # ruff: noqa: S608 - every value put into the SQL goes through quote() or name(), or is a name declared in a Frame
@@ -9,18 +9,27 @@ the guess is wrong the reader fails, and the file is read the careful way (`acce
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from meshnb.errors import MeshnbError
 from meshnb.loaders.access_log_format import JSON_KEYS, TextFormat
-from meshnb.loaders.access_log_lines import BLOCK, LogFile
+from meshnb.loaders.access_log_lines import BLOCK, LogFile, open_log
 from meshnb.loaders.access_log_sql import NUMBERS, Plan, name, quote
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _HEAD, _TAIL = 128 << 10, 32 << 10
-_NOT_CLEAN = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")
+_NOT_CLEAN = (b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")
 _MAX_FILES = 64
 _MAX_CLEAN = 1 << 20  # of a line: the engine sizes its buffers by it
 TYPES = {**dict.fromkeys(NUMBERS, "BIGINT"), "start_time": "TIMESTAMP"}
@@ -28,10 +37,17 @@ TYPES = {**dict.fromkeys(NUMBERS, "BIGINT"), "start_time": "TIMESTAMP"}
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """A clean file: its text format, or `None` for JSON."""
+    """A clean file.
+
+    Args:
+        file: where it lies.
+        text_format: its format, `None` for JSON.
+        compression: `none`, `gzip` or `zstd`.
+    """
 
     file: LogFile
     text_format: TextFormat | None
+    compression: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +78,13 @@ def clean_files(files: Sequence[LogFile], plan: Plan) -> list[Clean]:
 
 def _clean(file: LogFile, plan: Plan) -> Clean | None:
     try:
-        size = file.path.stat().st_size
-        with file.path.open("rb") as stream:
-            head = stream.read(_HEAD)
-            stream.seek(max(0, size - _TAIL))
-            tail = stream.read()
-    except OSError:
+        compression, lines = _ends(file)
+    except (OSError, EOFError, ValueError, zlib.error, MeshnbError):
         return None
-    if not head or head.startswith(_NOT_CLEAN) or b"\r" in head + tail or b"\0" in head + tail:
-        return None
-    whole = size <= _HEAD
-    lines = head.splitlines() if whole else head.splitlines()[:-1] + tail.splitlines()[1:]
-    if not lines or not all(lines):
+    if not lines or not all(lines) or lines[0].startswith(_NOT_CLEAN) or any(b"\r" in x or b"\0" in x for x in lines):
         return None
     if all(line.startswith(b"{") for line in lines):
-        return Clean(file, None) if _is_json(lines, plan) else None
+        return Clean(file, None, compression) if _is_json(lines, plan) else None
     try:
         texts = [line.decode() for line in lines]
     except UnicodeDecodeError:
@@ -84,8 +92,30 @@ def _clean(file: LogFile, plan: Plan) -> Clean | None:
     for text_format in plan.formats:
         pattern = re.compile(text_format.regex)
         if _csv_columns(text_format) and all(pattern.match(text) for text in texts):
-            return Clean(file, text_format)
+            return Clean(file, text_format, compression)
     return None
+
+
+def _ends(file: LogFile) -> tuple[str, list[bytes]]:
+    """How a file is compressed, and its first lines; if it is not, its last ones too."""
+    compression = _compression(file.path)
+    if compression != "none":
+        with open_log(file.path) as stream:
+            head = stream.read(_HEAD)
+            return compression, _split(head, whole=not stream.read(1))
+    with file.path.open("rb") as raw:
+        head = raw.read(_HEAD)
+        size = raw.seek(0, os.SEEK_END)
+        if size <= _HEAD:
+            return compression, _split(head, whole=True)
+        raw.seek(-_TAIL, os.SEEK_END)
+        return compression, [*_split(head, whole=False), *_split(raw.read(), whole=True)[1:]]
+
+
+def _split(text: bytes, *, whole: bool) -> list[bytes]:
+    """Lines of a text, without the last one if it may be cut."""
+    lines = text.split(b"\n")
+    return lines if whole and lines[-1] else lines[:-1]
 
 
 def _is_json(lines: list[bytes], plan: Plan) -> bool:
@@ -139,7 +169,7 @@ def _json(clean: Clean, plan: Plan, named: set[str]) -> Source:
     told = " OR ".join(f"{name(k)} IS NOT NULL" for k, c in keys.items() if c in telling)
     source = (
         f"read_json({quote(str(clean.file.path))}, format='newline_delimited', columns={{{spec}}}, "
-        f"maximum_object_size={_MAX_CLEAN}, compression='none')"
+        f"maximum_object_size={_MAX_CLEAN}, compression='{clean.compression}')"
     )
     return Source(values, flags, f"{source} WHERE {told} OR error('foreign line') IS NULL")
 
@@ -161,7 +191,7 @@ def _text(clean: Clean, text_format: TextFormat) -> Source:
     source = (
         f"read_csv({quote(str(clean.file.path))}, delim=' ', quote='\"', escape='', header=false, auto_detect=false, "
         f"columns={{{', '.join(types)}}}, nullstr='-', max_line_size={_MAX_CLEAN}, strict_mode=true, "
-        "null_padding=false, compression='none', new_line='\\n')"
+        f"null_padding=false, compression='{clean.compression}', new_line='\\n')"
     )
     return Source(values, f"coalesce({flags}, '-')" if flags else "", source)
 
@@ -210,28 +240,57 @@ def _csv_columns(text_format: TextFormat) -> list[list[tuple[str, int, int]]]:
 class LineCount:
     """Counts lines on a thread of its own, while an engine reads the files.
 
-    The engine's readers pass over blank lines; where there are none, the number of a row is the number of its line.
+    The engine's readers pass over blank lines; where there are none, the number of a row is the number of its line. Nor
+    do they tell that a zstd file was cut short.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._lines = 0
+        self._damaged = False
         self._thread = threading.Thread(target=self._count, args=(paths,), daemon=True)
         self._thread.start()
 
     def _count(self, paths: Sequence[Path]) -> None:
-        import numpy as np
-
-        block = np.empty(BLOCK >> 5, np.uint8)  # stays in the processor's cache
-        ends = np.empty(len(block), np.bool_)
-        for path in paths:
-            last = ord("\n")
-            with path.open("rb", buffering=0) as stream:
-                while size := stream.readinto(block.data):
-                    self._lines += int(np.count_nonzero(np.equal(block[:size], ord("\n"), out=ends[:size])))
-                    last = int(block[size - 1])
-            self._lines += last != ord("\n")
+        try:
+            for path in paths:
+                self._lines += _count_lines(path)
+        except (OSError, EOFError, ValueError, zlib.error, MeshnbError):
+            self._damaged = True
 
     def lines(self) -> int:
-        """How many there are, when all are counted."""
+        """How many there are, when all are counted; -1 if a file is damaged."""
         self._thread.join()
-        return self._lines
+        return -1 if self._damaged else self._lines
+
+
+def _count_lines(path: Path) -> int:
+    import numpy as np
+
+    ends = np.empty(BLOCK, np.bool_)
+    count, last = 0, ord("\n")
+    for text in _blocks(path):
+        count += int(np.count_nonzero(np.equal(text, ord("\n"), out=ends[: len(text)])))
+        last = int(text[-1])
+    return count + (last != ord("\n"))
+
+
+def _blocks(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
+    """The text of a file, unpacked, block after block."""
+    import numpy as np
+
+    if _compression(path) != "none":
+        with open_log(path) as stream:
+            while chunk := stream.read(BLOCK):
+                whole = np.frombuffer(chunk, np.uint8)
+                yield from (whole[at : at + BLOCK] for at in range(0, len(whole), BLOCK))
+        return
+    block = np.empty(BLOCK >> 5, np.uint8)  # stays in the processor's cache
+    with path.open("rb", buffering=0) as plain:
+        while size := plain.readinto(block.data):
+            yield block[:size]
+
+
+def _compression(path: Path) -> str:
+    with path.open("rb") as raw:
+        magic = raw.read(4)
+    return next((how for start, how in _COMPRESSED.items() if magic.startswith(start)), "none")

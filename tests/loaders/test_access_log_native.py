@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import zstandard
 
 from meshnb.loaders.access_log import AccessLog, scan_access_log
 from meshnb.loaders.access_log_native import clean_files, native_query
@@ -21,6 +23,7 @@ LINES = {"text": TEXT * 40, "json": JSON * 3}
 def careful(log: AccessLog) -> pd.DataFrame:
     """The rows read line by line, however clean the file looks."""
     slow = scan_access_log([*log._files])
+    slow._whole = lambda columns: None  # type: ignore[method-assign]
     slow._run = lambda sql, **more: AccessLog._run(slow, sql, **{**more, "careful": True})  # type: ignore[method-assign]
     return slow.to_pandas()
 
@@ -40,6 +43,57 @@ def test_both_ways_give_the_same(tmp_path, kind):
     sql = f"SELECT {names} FROM log"
     table = log._query(native_query(clean_files(log._files, log._plan), log._plan, sql), sql, "true")
     assert table.num_rows == len(LINES[kind]), "the fast way itself, with nothing to fall back on"
+
+
+def packed(path: Path, data: bytes, how: str, *, cut: int = 0) -> Path:
+    """The data as a compressed file of two parts, as log rotation makes them, the second one cut short."""
+    half = data.index(b"\n", len(data) // 2) + 1
+    pack = gzip.compress if how == "gzip" else zstandard.ZstdCompressor().compress
+    parts = pack(data[:half]) + pack(data[half:])
+    path.write_bytes(parts[: len(parts) - cut])
+    return path
+
+
+@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
+def test_compressed_files_are_read_the_fast_way_too(tmp_path, kind, how):
+    data = "".join(f"{line}\n" for line in LINES[kind]).encode()
+    log = scan_access_log(packed(tmp_path / "x.log", data, how))
+    assert is_clean(log)
+    pd.testing.assert_frame_equal(log.to_pandas(), careful(log))
+    assert log.group("flag_set").requests.sum() == len(LINES[kind])
+
+
+@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
+@pytest.mark.parametrize("cut", [1, 40])
+def test_a_compressed_file_cut_short_gives_what_is_there_and_says_so(tmp_path, kind, how, cut):
+    data = "".join(f"{line}\n" for line in LINES[kind]).encode()
+    log = scan_access_log(packed(tmp_path / "x.log", data, how, cut=cut))
+    df = log.to_pandas()
+    assert len(LINES[kind]) / 2 - 1 <= len(df) <= len(LINES[kind])
+    assert any("cut short" in reason for reason in log.skipped.reason)
+    grouped = scan_access_log(tmp_path / "x.log")
+    assert grouped.group("flag_set").requests.sum() == len(df)
+    assert any("cut short" in reason for reason in grouped.skipped.reason)
+
+
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
+def test_a_blank_line_of_a_compressed_file_is_counted(tmp_path, how):
+    lines = [*LINES["json"], "", *LINES["json"]]
+    log = scan_access_log(packed(tmp_path / "x.log", "".join(f"{line}\n" for line in lines).encode(), how))
+    df = log.to_pandas()
+    assert df.line.iloc[-1] == len(lines) and log.skipped.reason.tolist() == ["blank line"]
+
+
+def test_a_key_that_first_appears_in_the_middle_is_kept(tmp_path):
+    lines = JSON * 40
+    lines[len(lines) // 2 : len(lines) // 2 + 200] = [
+        json.dumps({**json.loads(line), "tenant": "a"}) for line in (JSON * 2)[:200]
+    ]
+    path = tmp_path / "x.log"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    assert scan_access_log(path).to_pandas().tenant.count() == 200
 
 
 @pytest.mark.parametrize("kind", LINES)

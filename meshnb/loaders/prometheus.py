@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from meshnb.loaders.prometheus_answer import Series
 
+_BLOCK = 4 << 20
+"""Bytes of samples taken apart at a time: what is needed beside the answer and the frame."""
 _RESERVED = ("time", "value", "histogram_count", "histogram_sum")
 
 
@@ -47,17 +49,15 @@ def read_samples(
         ('cds', '2023-11-14 22:13:20+00:00', 3.0)
     """
     series, notes = _series(answers, file=file or query)
-    texts = [(one.metric, _text(bytes(one.values) or bytes(one.value))) for one in series]
-    texts = [(metric, text) for metric, text in texts if text]
-    counts = [text.count(b"\n") + 1 for _, text in texts]
+    counts = [_count(one) for one in series]
     if limit is not None and sum(counts) > limit:
         raise FormatError(
             f"the answer holds {sum(counts):,} samples, more than {limit:,}",
             file=file or query,
             hint="aggregate in the query, lengthen the step, or give a higher limit=",
         )
-    times, values = _numbers(b"\n".join(text for _, text in texts), sum(counts), file=file or query)
-    frame = _tidy([metric for metric, _ in texts], counts, times, values, also=[one.metric for one in series])
+    times, values = _numbers(series, counts, file=file or query)
+    frame = _tidy([one.metric for one in series], counts, times, values)
     histograms = [one for one in series if bytes(one.histograms) or bytes(one.histogram)]
     if histograms:
         frame = _with_histograms(frame, histograms, file=file or query)
@@ -89,26 +89,50 @@ def _series(answers: bytes | Sequence[bytes], *, file: str) -> tuple[list[Series
     return result, notes
 
 
-def _text(raw: bytes) -> bytes:
+def _count(one: Series) -> int:
+    """Samples of a series: each is a list of its own."""
+    raw = bytes(one.values)
+    return (raw.count(b"[") - 1 or int(bool(raw.strip(b"[] \n\r\t")))) if raw else int(bool(bytes(one.value)))
+
+
+def _text(one: Series) -> bytes:
     """Samples `[[t,"v"],…]` or `[t,"v"]` as lines `t,v`."""
+    raw = bytes(one.values) or bytes(one.value)
     if any(space in raw for space in b" \n\t"):
         raw = raw.translate(None, b" \n\r\t")
     return raw.replace(b"],[", b"\n").translate(None, b'[]"+')
 
 
-def _numbers(text: bytes, count: int, *, file: str) -> tuple[np.ndarray, np.ndarray]:
+def _numbers(series: Sequence[Series], counts: Sequence[int], *, file: str) -> tuple[np.ndarray, np.ndarray]:
+    """Times in µs and values, into arrays of their final size: of the text only a block at a time is taken apart."""
+    import numpy as np
+
+    times, values = np.empty(sum(counts), "int64"), np.empty(sum(counts))
+    begin = end = size = 0
+    block: list[bytes] = []
+    last = len(series) - 1
+    for number, (one, count) in enumerate(zip(series, counts, strict=True)):
+        if count:
+            block.append(_text(one))
+            size += len(block[-1])
+            end += count
+        if block and (size >= _BLOCK or number == last):
+            times[begin:end], values[begin:end] = _parsed(b"\n".join(block), end - begin, file=file)
+            begin, size, block = end, 0, []
+    return times, values
+
+
+def _parsed(text: bytes, count: int, *, file: str) -> tuple[np.ndarray, np.ndarray]:
     """Times in µs and values of so many lines `t,v`, parsed by Arrow without making Python objects."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.csv as csv
 
-    if not count:
-        return np.empty(0, "int64"), np.empty(0)
     double = pa.float64()
     try:
         table = csv.read_csv(
             pa.py_buffer(text),
-            read_options=csv.ReadOptions(column_names=["time", "value"], block_size=4 << 20),
+            read_options=csv.ReadOptions(column_names=["time", "value"], block_size=_BLOCK // 4),
             convert_options=csv.ConvertOptions(column_types={"time": double, "value": double}, null_values=[]),
         )
     except pa.ArrowInvalid as error:
@@ -140,19 +164,18 @@ def _tidy(
     counts: Sequence[int],
     times: np.ndarray,
     values: np.ndarray,
-    *,
-    also: Sequence[Mapping[str, str]] = (),
 ) -> pd.DataFrame:
-    """The frame of so many samples a series; the labels of `also` get their columns too."""
+    """The frame of so many samples a series."""
     import numpy as np
     import pandas as pd
     import pyarrow as pa
 
     columns: dict[str, Any] = {}
-    for label, column in _names([*metrics, *also]).items():
+    for label, column in _names(metrics).items():
         found = [metric.get(label) for metric in metrics]
         codes = {text: code for code, text in enumerate(sorted({text for text in found if text is not None}))}
-        of_series = np.array([-1 if text is None else codes[text] for text in found], dtype="int32")
+        smallest = np.min_scalar_type(-max(len(codes), 1))  # as pandas keeps codes, so none are converted
+        of_series = np.array([-1 if text is None else codes[text] for text in found], dtype=smallest)
         columns[column] = pd.Categorical.from_codes(np.repeat(of_series, counts), categories=list(codes))
     kind = pa.timestamp("us", tz="UTC")
     stamps = pa.Array.from_buffers(kind, len(times), [None, pa.py_buffer(times)])

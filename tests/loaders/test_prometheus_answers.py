@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnb.errors import FormatError
+from meshnb.loaders import prometheus
 from meshnb.loaders.prometheus import (
     read_alerts,
     read_histograms,
@@ -80,12 +81,36 @@ def test_every_sample_and_every_label_comes_back(series, spaced):
         b'{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"x"]]}]}}',
         b'{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"],[3]]}]}}',
         b'{"data":{"resultType":"matrix","result":[{"metric":{"a":1},"values":[]}]}}',
+        b'{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"],[]]}]}}',
+        b'{"data":{"resultType":"matrix","result":[{"metric":{},"values":["1","2","3"]}]}}',
         b'{"data":{"resultType":"streams","result":[]}}',
     ],
 )
 def test_what_is_no_answer_is_refused(raw):
     with pytest.raises(FormatError):
         read_samples(raw, file="prometheus/x.json")
+
+
+def test_only_a_block_of_the_samples_is_taken_apart_at_a_time(monkeypatch):
+    """What is needed beside the answer and the frame does not grow with them; the frame is the same."""
+    series = [
+        {"metric": {"pod": f"web-{n}"}, "values": [[1700000000 + i, f"{n}.{i}"] for i in range(n % 5)]}
+        for n in range(40)
+    ]
+    whole = read_samples(answer(series))
+    sizes = []
+    parsed = prometheus._parsed
+
+    def measured(text, count, **more):
+        sizes.append(len(text))
+        return parsed(text, count, **more)
+
+    monkeypatch.setattr(prometheus, "_BLOCK", 200)
+    monkeypatch.setattr(prometheus, "_parsed", measured)
+    pd.testing.assert_frame_equal(read_samples(answer(series)), whole)
+    assert len(whole) == sum(n % 5 for n in range(40))
+    # a block, and the series that filled it
+    assert len(sizes) > 5 and max(sizes) < 300
 
 
 def test_native_histograms_are_rows_and_buckets():

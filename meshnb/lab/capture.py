@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,14 +79,17 @@ def capture(
         writer.versions |= {"envoy": plan.envoy_version, "istio": "lab"}
         if plan.prometheus:
             writer.links["prometheus"] = f"http://{plan.prometheus_address}:{PROMETHEUS_PORT}"
-        for pod in PODS:
+        world = World.restore(home.read(home.objects).get("objects", []))
+        there = {item["metadata"]["name"] for item in world.lists().get("pods", ())}
+        pods = [pod for pod in PODS if pod.name in there or _answers(writer, plan, pod)]
+        for pod in pods:
             _proxy(writer, plan, pod)
         writer.note(
             "node.extensions was left out of config_dump and server_info: a list of what is built into Envoy, 100 kB."
         )
-        _control_plane(writer, plan)
+        _control_plane(writer, plan, pods)
         writer.note("Documents under istiod/ are the lab's own control plane's; Istio's istiod is not in the lab.")
-        _objects(writer, home)
+        _objects(writer, world)
         _logs(writer, home, whole=whole_log)
         if recorder is not None and plan.prometheus:
             _metrics(writer, home, plan, recorder)
@@ -126,6 +129,17 @@ def capture_running(home: LabHome | None = None, *, recorder: Recorder | None = 
     return capture(home.root / "captures" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}", home, recorder=recorder)
 
 
+def _answers(writer: SnapshotWriter, plan: Plan, pod: Pod) -> bool:
+    """Whether the Envoy of a pod that Kubernetes does not have any more still runs; if not, that is noted of it."""
+    try:
+        call(plan.ip(pod), ADMIN_PORT, "/ready")
+    except LabError:
+        why = "the pod is gone from Kubernetes, and its Envoy has ended"
+        writer.fail(f"envoy/{pod.proxy}/ready.txt", "ready", why, proxy=pod.proxy, obtained="GET /ready")
+        return False
+    return True
+
+
 def _proxy(writer: SnapshotWriter, plan: Plan, pod: Pod) -> None:
     for name, kind, request in _ADMIN:
         _fetch(
@@ -139,12 +153,12 @@ def _proxy(writer: SnapshotWriter, plan: Plan, pod: Pod) -> None:
         )
 
 
-def _control_plane(writer: SnapshotWriter, plan: Plan) -> None:
+def _control_plane(writer: SnapshotWriter, plan: Plan, pods: Sequence[Pod]) -> None:
     folder = f"istiod/{CONTROL_PLANE_POD}.istio-system"
     place = (plan.control_plane, MONITOR_PORT)
     for page in _DEBUG:
         _fetch(writer, f"{folder}/debug/{page}.json", "istiod_debug", f"GET /debug/{page}", place=place)
-    for pod in PODS:
+    for pod in pods:
         for page, more in _DEBUG_OF_PROXY:
             path = f"{folder}/debug/{page}.{pod.proxy}.json"
             request = f"GET /debug/{page}?proxyID={pod.proxy}{more}"
@@ -183,9 +197,8 @@ def _without_extensions(body: bytes) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
-def _objects(writer: SnapshotWriter, home: LabHome) -> None:
+def _objects(writer: SnapshotWriter, world: World) -> None:
     # from the store, not from the control plane: a cluster's API server answers when istiod does not
-    world = World.restore(home.read(home.objects).get("objects", []))
     for plural, items in world.lists().items():
         body = {"apiVersion": "v1", "kind": "List", "items": items}
         data = json.dumps(body, indent=1).encode() + b"\n"

@@ -174,5 +174,7 @@ def _host(subject: Subject) -> str:
     if subject.kind in ("Cluster", "Host", "Subset", "Endpoint"):
         name = subject.name.split(" ")[0]
         host = (ClusterName.parse(name).fqdn or "") if "|" in name else name
+        if name and "." not in name and subject.namespace:
+            return f"{name}.{subject.namespace}.svc.cluster.local"
         return host if host.count(".") >= 2 and not host[0].isdigit() else ""
     return ""

@@ -130,6 +130,8 @@ def run_in_pod(cluster: Cluster, pod: str, namespace: str, container: str, comma
                 break
     finally:
         close_stream(socket)
+    if not channels[_STATUS]:
+        raise Unreachable(f"{pod}: {' '.join(command)}: the connection ended before the command did")
     status = _status(bytes(channels[_STATUS]))
     if status.get("status") == "Failure":
         printed = bytes(channels[_STDERR] or channels[_STDOUT])[:300].decode("utf-8", "replace").strip()

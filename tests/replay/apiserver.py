@@ -38,6 +38,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     hang: threading.Event | None = None
+    after: int | None = None
+    """Bytes of the answer of a port-forward or command after which the connection breaks."""
 
 
 class ReplayApiServer:
@@ -141,8 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlparse(self.path)
         query = {k: v[0] for k, v in parse_qs(url.query).items()}
         fault = replay.fault_of(unquote(self.path))
-        if fault and self._break(fault):
+        if fault and fault.after is None and self._break(fault):
             return
+        self._left = fault.after if fault else None
         parts = [unquote(p) for p in url.path.strip("/").split("/")]
         if replay.roles is not None and (reason := self._refusal(parts)):
             return self._status(403, "Forbidden", reason)
@@ -354,7 +357,8 @@ class _Handler(BaseHTTPRequestHandler):
             threading.Thread(target=_pass_on, args=(websocket, connection), daemon=True).start()
             with contextlib.suppress(ConnectionError):
                 while data := connection.recv(1 << 16):
-                    websocket.send(b"\x00" + data)
+                    if self._cut(websocket, b"\x00", data):
+                        return None
                 websocket.close()
         return None
 
@@ -365,12 +369,23 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if run is None:
                 raise FileNotFoundError(f'exec: "{command[0]}": executable file not found in $PATH')
-            websocket.send(b"\x01" + run(command))
+            if self._cut(websocket, b"\x01", run(command)):
+                return None
         except Exception as error:
             websocket.send(b"\x02" + str(error).encode())
             status = {"metadata": {}, "status": "Failure", "message": "command terminated with exit code 1"}
         websocket.send(b"\x03" + json.dumps(status).encode())
         return websocket.close()
+
+    def _cut(self, websocket, channel, data):
+        """Send what an answer holds, or as much of it as the fault lets through; whether it broke."""
+        if self._left is None or len(data) <= self._left:
+            self._left = None if self._left is None else self._left - len(data)
+            websocket.send(channel + data)
+            return False
+        websocket.send(channel + data[: self._left])
+        self.connection.shutdown(socket.SHUT_RDWR)
+        return True
 
     def _status(self, code, reason, message, *, meta=None, headers=None):
         body = _status_object(code, reason, message, meta)

@@ -47,6 +47,7 @@ def test_s10_12_an_object_of_istio_has_its_page_in_kiali():
         ("Host", HOST),
         ("Cluster", f"outbound|80|v1|{HOST}"),
         ("Endpoint", f"outbound|80||{HOST} 10.0.0.1:3000"),
+        ("Endpoint", "catalog 10.0.0.1:3000", "shop"),
     ],
 )
 def test_s10_12_a_service_has_pages_in_all_three(subject):

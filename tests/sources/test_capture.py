@@ -274,6 +274,17 @@ def test_sd_16_agents_tell_the_names_their_dns_answers(demo, tmp_path):
     assert not [d for d in snapshot.failed("agent") if d.path.endswith("ndsz.json") and V1 not in d.path]
 
 
+def test_a_pod_whose_streams_break_in_the_middle_is_missing_and_no_half_document_is_kept(demo, tmp_path):
+    with recorded_cluster(demo) as api:
+        api.faults = [Fault(f"{V1}/portforward", after=300)]
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s", CaptureOptions(since_s=0))
+    failed = snapshot.failed("config_dump")
+    assert [d.proxy for d in failed] == [f"{V1}.istioinaction"]
+    assert "the connection ended before the answer did" in failed[0].error or "15000" in failed[0].error
+    assert not list((tmp_path / "s" / "envoy").glob(f"{V1}*/config_dump*"))
+    assert len(Mesh(snapshot).clusters().proxy.unique()) == 4
+
+
 def test_what_exists_is_never_overwritten(demo, tmp_path):
     (tmp_path / "s.tar.gz").write_text("mine")
     with recorded_cluster(demo) as api, pytest.raises(UsageError, match="exists"):

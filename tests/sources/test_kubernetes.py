@@ -179,6 +179,31 @@ def test_a_port_forward_whose_handshake_is_not_answered_ends_in_time(api):
         forward_request(slow, "p1", "a", 15000, "/stats")
 
 
+LONG = json.dumps({"configs": list(range(5000))}).encode()
+
+
+@pytest.mark.parametrize("body", [LONG, LONG[:900]], ids=["chunked", "with its length"])
+@pytest.mark.parametrize("after", [0, 40, 600])
+def test_a_port_forward_that_breaks_in_the_middle_is_no_answer(api, cluster, body, after):
+    api.faults = [Fault("/portforward", after=after)]
+    with PageServer({"/config_dump": body}) as pages:
+        api.backends[("p1", "a", 15000)] = pages.address
+        with pytest.raises(Unreachable, match="p1:15000/config_dump"):
+            forward_request(cluster, "p1", "a", 15000, "/config_dump")
+        api.faults = []
+        assert forward_request(cluster, "p1", "a", 15000, "/config_dump") == (200, body)
+
+
+@pytest.mark.parametrize("after", [0, 40])
+def test_a_command_that_breaks_in_the_middle_is_no_answer(api, cluster, after):
+    api.faults = [Fault("/exec", after=after)]
+    api.commands[("p1", "a", "pilot-agent")] = lambda command: LONG
+    with pytest.raises(Unreachable, match=r"pilot-agent request GET x: the connection ended before|p1: pilot-agent"):
+        run_in_pod(cluster, "p1", "a", "istio-proxy", ["pilot-agent", "request", "GET", "x"])
+    api.faults = []
+    assert run_in_pod(cluster, "p1", "a", "istio-proxy", ["pilot-agent", "request", "GET", "x"]) == LONG
+
+
 def _certificate(path):
     import datetime
     import ipaddress

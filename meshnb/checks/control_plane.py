@@ -132,7 +132,11 @@ def bottleneck(bottleneck: pd.DataFrame, recommendations: pd.DataFrame) -> Itera
         return
     unsure = int((steps["answer"] == "unknown").sum())
     fixes = tuple(
-        Fix(row.setting, "yaml" if "\n" in row.setting else "command", f"{row.what} {row.condition} {row.guard}")
+        Fix(
+            row.setting,
+            "yaml" if "\n" in row.setting else "command",
+            f"{row.what} When: {row.condition} Mind: {row.guard}",
+        )
         for row in recommendations.itertuples()
     )
     severe = end["node"] in ("rejects", "api-server") or str(end["node"]).startswith("saturated")

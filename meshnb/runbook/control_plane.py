@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import UsageError
 from meshnb.model.frame import returns
@@ -42,6 +42,19 @@ _CHARTS = {
     "bytes": (("xds_rx_max", "xds_rx_median", "xds_tx_max", "xds_tx_median"), "Configuration on the wire"),
     "rejects": (("rejects",), "Configuration refused by proxies, in five minutes"),
 }
+_COMPARED = {
+    "events": "changes",
+    "batches": "batches pushed together",
+    "pushes": "pushes to one proxy each",
+    "merged": "pushes saved by merging in the queue",
+    "debounce_p99_s": "debounce p99, s",
+    "queue_mean_s": "wait in the queue, mean, s",
+    "convergence_mean_s": "queue to proxy, mean, s",
+    "delay_p50_s": "change to last proxy, median, s",
+    "delay_p99_s": "change to last proxy, p99, s",
+}
+"""Column of `what_if` -> how its row is called when settings are compared."""
+_TRUSTED = (0.5, 2.0)
 _MARKS = {"latency": "convergence_warning_s", "queue": "queue_s", "push": "push_s", "saturation": "cpu"}
 """Threshold that a chart draws a line at."""
 
@@ -128,7 +141,7 @@ class ControlPlaneViews(ControlPlaneTables):
         parts = [self._drawn(one, window) for one in names if one in self._recordings]
         frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"time": [], "value": [], "series": []})
         limit = _MARKS.get(name)
-        marks = {limit.replace("_", " "): getattr(self.thresholds, limit)} if limit else None
+        marks = {limit.removesuffix("_s").replace("_", " "): getattr(self.thresholds, limit)} if limit else None
         unit = query(names[0]).unit
         return lines(frame, x="time", y="value", color="series", title=title, unit=unit, marks=marks)
 
@@ -164,6 +177,32 @@ class ControlPlaneViews(ControlPlaneTables):
         shown = frame[["order", "lever", "what", "condition", "guard", "done"]]
         return table(shown, title=f"Levers: {len(frame)}")
 
+    def settings_compared(self, *, window: str | Window = "", events: Sequence[Event] = (), **settings: Any) -> Table:
+        """What was measured, what the model makes of it, and what other settings would have done, side by side.
+
+        Args:
+            window: as in `control_plane`.
+            events: as in `what_if`.
+            settings: settings to try, as in `what_if`.
+
+        Returns:
+            A table with a column for each row of `what_if`; its title says how far the model is off.
+        """
+        import pandas as pd
+
+        from meshnb.views.tables import table
+
+        frame = self.what_if(window=window, events=events, **settings)
+        if frame.empty:
+            title = "No what-if: the rate of changes, the proxies or the time of a push were not measured"
+            return table(pd.DataFrame({"what": [], "measured": [], "now": [], "changed": []}), title=title)
+        rows = frame.set_index("name")
+        shown = [
+            {"what": what} | {name: _short(rows[column][name]) for name in rows.index}
+            for column, what in _COMPARED.items()
+        ]
+        return table(pd.DataFrame(shown), title=_calibration(rows))
+
     @returns(tables.BUCKETS)
     def convergence_buckets(self) -> pd.DataFrame:
         """Pushes of the window by how long they took, bucket by bucket."""
@@ -197,3 +236,23 @@ class ControlPlaneViews(ControlPlaneTables):
             events = events_of_batches(batches)
         settings = settings_now(frames, self._facts())
         return tuning_panel(events, settings=settings, proxies=found.proxies, push_cost=found.push_cost)
+
+
+def _short(value: Any) -> str:
+    """A number as one reads it; empty if there is none."""
+    import pandas as pd
+
+    if pd.isna(value):
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _calibration(rows: pd.DataFrame) -> str:
+    """How far the model with the settings in effect is from what was measured."""
+    measured, now = (rows["convergence_mean_s"][name] for name in ("measured", "now"))
+    if not _short(measured) or not measured > 0 or not _short(now):
+        return "Measured and modelled: convergence was not measured, so how far the model is off is not known"
+    share = float(now / measured)
+    low, high = _TRUSTED
+    trust = "" if low <= share <= high else ", so do not trust its delays"
+    return f"Measured and modelled: the convergence of the model is {share * 100:.0f} % of the measured{trust}"

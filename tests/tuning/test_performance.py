@@ -85,3 +85,19 @@ def test_the_panel_is_a_picture_where_nobody_can_move_it():
     shown = tuning_panel([0, 2.5, 5.0], proxies=51)._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/html"}
     assert "3 batches, 153 pushes" in shown["text/html"]
+
+
+def test_settings_are_compared_and_it_is_said_how_far_the_model_is_off():
+    """What other settings would have done stands beside what was measured; a model far off says so itself."""
+    shown = meshnb.open(SNAPSHOTS / "incoming").settings_compared(debounce_after_s=1.0)
+    assert shown.df.columns.tolist() == ["what", "measured", "now", "changed"]
+    rows = shown.df.set_index("what")
+    assert rows["measured"]["pushes to one proxy each"] == rows["now"]["pushes to one proxy each"] == "159,000"
+    assert rows["measured"]["change to last proxy, p99, s"] == ""
+    assert shown.title == (
+        "Measured and modelled: the convergence of the model is 5 % of the measured, so do not trust its delays"
+    )
+    healthy = meshnb.open(SNAPSHOTS / "healthy").settings_compared()
+    assert "do not trust" not in healthy.title and "changed" in healthy.df
+    nothing = meshnb.open(SNAPSHOTS / "no-data").settings_compared()
+    assert nothing.df.empty and "not measured" in nothing.title

@@ -17,23 +17,35 @@ if TYPE_CHECKING:
 _PROBES = "mesh.probe_replays()"
 
 
+def of_proxies(proxies: pd.Series, what: str) -> Subject:
+    """The proxy a fault is of; of several with the same fault all of them at once, told by what they have in common."""
+    names = sorted(set(proxies))
+    if len(names) == 1:
+        return proxy_subject(names[0])
+    spaces = {name.rpartition(".")[2] for name in names}
+    return Subject("Proxies", what, spaces.pop() if len(spaces) == 1 else "")
+
+
 @check("MNB0406", "Is every agent ready?", requires=["agents"])
 def ready(agents: pd.DataFrame) -> Iterator[Finding]:
     """Configuration received and identity issued, as the agent itself says."""
     if agents.ready.all():
         yield passed("MNB0406", f"All {len(agents)} agents are ready: their Envoys have configuration and identity.")
-    for row in agents[~agents.ready].itertuples():
-        lacking = row.config_received is False
+    waiting = agents[~agents.ready]
+    # counters differ from pod to pod where the reason is one
+    for _, rows in waiting.groupby(waiting.reason.str.replace(r"\d+", "#", regex=True), dropna=False):
+        lacking = (rows.config_received == False).fillna(False).any()  # noqa: E712 - missing is not false
+        reason = rows.reason.iloc[0]
         yield Finding(
             "MNB0406",
             Status.FAIL,
             Severity.ERROR,
-            proxy_subject(row.proxy),
-            f"Its agent is not ready: {row.reason}",
+            of_proxies(rows.proxy, "not ready"),
+            f"Its agent is not ready: {reason}" if len(rows) == 1 else f"{len(rows)} agents are not ready: {reason}",
             cause="Envoy has no clusters or no listeners yet: istiod is not reached, or Envoy rejects what it sends."
             if lacking
             else "The agent says why. Kubernetes keeps the pod out of its Services meanwhile.",
-            evidence=(Evidence.of("What it answers.", agents[agents.proxy == row.proxy], source="mesh.agents()"),),
+            evidence=(Evidence.of("What they answer.", rows, source="mesh.agents()"),),
             fix=(
                 Fix("meshnb run proxy-out-of-sync", kind="command", note="Is it up to date, and what did it reject?"),
             ),
@@ -49,25 +61,29 @@ def ready(agents: pd.DataFrame) -> Iterator[Finding]:
 )
 def merged(agent_metrics: pd.DataFrame) -> Iterator[Finding]:
     """A source that is missing from the merged answer is missing from Prometheus."""
-    clean = True
-    for proxy, rows in agent_metrics.groupby("proxy"):
-        lacking = sorted({"agent", "envoy"} - set(rows.emitter))
-        if not lacking:
-            continue
-        clean = False
-        counts = rows.groupby("emitter").size().rename("samples").reset_index()
+    import pandas as pd
+
+    counts = agent_metrics.groupby(["proxy", "emitter"]).size().unstack(fill_value=0)
+    counts = counts.reindex(columns=sorted({"agent", "app", "envoy", *counts.columns}), fill_value=0)
+    without = pd.Series(
+        [" and ".join(who for who in ("agent", "envoy") if not row[who]) for _, row in counts.iterrows()], counts.index
+    )
+    lacking = counts[without != ""]
+    for who, group in lacking.groupby(without[without != ""]):
+        rows = group.reset_index()
+        what = "Its merged metrics hold" if len(rows) == 1 else f"The merged metrics of {len(rows)} agents hold"
         yield Finding(
             "MNB0407",
             Status.FAIL,
             Severity.WARNING,
-            proxy_subject(str(proxy)),
-            f"Its merged metrics hold none of {' and '.join(lacking)}.",
+            of_proxies(rows.proxy, f"without metrics of {who}"),
+            f"{what} none of {who}.",
             cause="The agent could not scrape Envoy's port 15090 in time, or metrics were left out by configuration.",
-            evidence=(Evidence.of("Samples by emitter.", counts, source="mesh.agent_metrics()"),),
+            evidence=(Evidence.of("Samples by emitter.", rows, source="mesh.agent_metrics()"),),
             verify="kubectl exec POD -c istio-proxy -- curl -s localhost:15020/stats/prometheus",
             confidence=0.8,
         )
-    if clean:
+    if lacking.empty:
         yield passed("MNB0407", f"{agent_metrics.proxy.nunique()} agents merge their own metrics and Envoy's.")
 
 

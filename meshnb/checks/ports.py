@@ -49,6 +49,7 @@ def owners(listening_ports: pd.DataFrame) -> Iterator[Finding]:
     """Ports that nobody or the wrong process listens on."""
     clean = True
     known = listening_ports[listening_ports.component.notna()]
+    lacking: dict[tuple[str, ...], list[str]] = {}
     for (proxy, component), rows in known.groupby(["proxy", "component"], dropna=False):
         ports = ports_of(str(component))
         wrong = rows[
@@ -70,21 +71,33 @@ def owners(listening_ports: pd.DataFrame) -> Iterator[Finding]:
         missing = [p for number, p in sorted(ports.items()) if p.required and number not in set(rows.port)]
         if missing:
             clean = False
-            yield Finding(
-                "MNB0404",
-                Status.FAIL,
-                Severity.WARNING,
-                _pod(proxy),
-                "Nobody listens on " + ", ".join(f"{p.port} ({p.owner}: {p.role})" for p in missing) + ".",
-                cause="The process has not started, has died, or was told to use another port.",
-                evidence=(Evidence.of("What listens.", rows[_COLUMNS], source=_SOURCE, limit=20),),
-                confidence=0.8,
-            )
+            key = tuple(f"{p.port} ({p.owner}: {p.role})" for p in missing)
+            lacking.setdefault(key, []).append(str(proxy) if isinstance(proxy, str) else "")
+    for ports_missing, proxies in lacking.items():
+        yield _unserved(known, ports_missing, proxies)
     if clean and known.empty:
         why = "No port of proxy, istiod or ztunnel is among those that listen."
         yield Finding("MNB0404", Status.UNKNOWN, Severity.ERROR, Subject("Mesh"), why)
     elif clean:
         yield passed("MNB0404", f"The ports of {known.proxy.nunique()} pods have their processes.")
+
+
+def _unserved(known: pd.DataFrame, ports: tuple[str, ...], proxies: list[str]) -> Finding:
+    """Ports nobody listens on, of all pods that lack the same."""
+    rows = known[known.proxy.isin(proxies) | (known.proxy.isna() & ("" in proxies))]
+    spaces = {proxy.rpartition(".")[2] for proxy in proxies}
+    many = Subject("Pods", f"without {ports[0]}", spaces.pop() if len(spaces) == 1 else "")
+    where = f" in {len(proxies)} pods" if len(proxies) > 1 else ""
+    return Finding(
+        "MNB0404",
+        Status.FAIL,
+        Severity.WARNING,
+        many if len(proxies) > 1 else _pod(proxies[0] or None),
+        f"Nobody listens on {', '.join(ports)}{where}.",
+        cause="The process has not started, has died, or was told to use another port.",
+        evidence=(Evidence.of("What listens.", rows[_COLUMNS], source=_SOURCE, limit=20),),
+        confidence=0.8,
+    )
 
 
 @check(

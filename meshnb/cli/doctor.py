@@ -115,7 +115,7 @@ def _kubeconfig() -> Line:
         cluster = Cluster.connect()
     except NotFound as error:
         return Line("kubeconfig", "absent", error.message, error.hint)
-    return Line("kubeconfig", "ok", f"{cluster.name}; whether it answers and what you may read: meshnb capture")
+    return Line("kubeconfig", "ok", cluster.name, "ask it what you may read: meshnb doctor --cluster")
 
 
 def _envoy() -> Line:

@@ -13,6 +13,7 @@ from meshnb.errors import NotFound, UsageError
 from meshnb.loaders import controlz, istiod_debug, istiod_debug_services, mesh_config
 from meshnb.loaders.config_dump import ConfigDump, read_config_dump
 from meshnb.loaders.objects import decode_objects, objects_table
+from meshnb.loaders.sidecarz import read_sidecarz
 from meshnb.model.frame import Frame, returns
 from meshnb.model.manifest import Document
 from meshnb.model.tables import istiod as tables
@@ -32,6 +33,7 @@ class IstiodTables(MeshBase):
         "istiod_endpoints": Needs("istiod_debug", "istiod/", "endpointShardz"),
         "endpoints_sent": Needs("istiod_debug", "istiod/", "edsz"),
         "dns_names": Needs("agent", name="ndsz", also="istiod_debug"),
+        "sidecar_scopes": Needs("istiod_debug", "istiod/", "sidecarz"),
         "authorization_policies": Needs("istiod_debug", "istiod/", "authorizationz"),
         "istiod_services": Needs("istiod_debug", "istiod/", "registryz"),
         "istiod_objects": Needs("istiod_debug", "istiod/", "configz"),
@@ -85,6 +87,15 @@ class IstiodTables(MeshBase):
             "dns_names",
             tables.DNS_NAMES,
             lambda data, _, file, proxy: istiod_debug_services.read_ndsz(data, proxy=proxy, file=file),
+        )
+
+    @returns(tables.SIDECAR_SCOPES)
+    def sidecar_scopes(self) -> pd.DataFrame:
+        """Services istiod lets single proxies see, and the Sidecar object that says so."""
+        return self._debug(
+            "sidecar_scopes",
+            tables.SIDECAR_SCOPES,
+            lambda data, pod, file, proxy: read_sidecarz(data, istiod=pod, proxy=proxy, file=file),
         )
 
     @returns(tables.AUTHORIZATION_POLICIES)

@@ -50,17 +50,20 @@ class ObjectLister:
         """List every kind; what planning needs of the pods comes back."""
         kinds = capture_plan.resources()
         self.partial.plan(_document(kind) for kind in kinds)
+        unknown = []
         for number, kind in enumerate(kinds, 1):
             progress(f"objects {number} of {len(kinds)}: {kind.plural}")
             try:
                 self.list_kind(kind)
-            except NotFound as error:
+            except NotFound:
                 # a kind that is not installed has no objects: that is an answer
-                self.partial.note(error.message)
+                unknown.append(kind.plural)
                 empty = json.dumps({"apiVersion": "v1", "kind": "List", "items": []}).encode()
                 self.partial.add(_document(kind), empty)
             except MeshnbError as error:
                 self.partial.fail(_document(kind), error.message)
+        if unknown:
+            self.partial.note(f"Kinds the cluster does not know, so there are none: {', '.join(unknown)}.")
         self._mesh_config()
         return self.pods
 

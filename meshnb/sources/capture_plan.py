@@ -77,7 +77,7 @@ DEBUG_PAGES = (
     "list",
     "config_distribution",
 )
-PER_PROXY_PAGES = ("edsz", "config_dump", "ndsz")
+PER_PROXY_PAGES = ("edsz", "config_dump", "ndsz", "sidecarz")
 _PPROF = (("heap", "/debug/pprof/heap"), ("goroutine", "/debug/pprof/goroutine"))
 # signals are left out on purpose; metrics are gone from newer releases, and stand in metrics.prom anyway
 _CONTROLZ = (

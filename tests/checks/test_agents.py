@@ -33,6 +33,22 @@ def test_sd_01_metrics_merging():
     assert "none of envoy" in finding.summary
 
 
+def test_one_fault_of_many_agents_is_one_finding():
+    """A mesh whose agents all wait for the same has one fault, not a thousand."""
+    words = "Envoy proxy is NOT ready: cds updates: {} successful, 0 rejected; lds updates: 0 successful, 0 rejected"
+    waiting = [read_agent_ready(words.format(n), proxy=f"p{n}.shop") for n in range(3)]
+    other = read_agent_ready("connection refused", proxy="q.other")
+    found = run("MNB0406", agents=pd.concat([*waiting, other], ignore_index=True))
+    assert sorted(str(f.subject) for f in found) == ["Proxies shop/not ready", "Proxy other/q"]
+    (many,) = [f for f in found if f.subject.kind == "Proxies"]
+    assert many.summary.startswith("3 agents are not ready") and many.evidence[0].total == 3
+    plain = [read_agent_metrics("istio_agent_x 1\n", proxy=f"p{n}.n{n}") for n in range(2)]
+    whole = read_agent_metrics("istio_agent_x 1\nenvoy_y 2\n", proxy="whole.n")
+    (found,) = run("MNB0407", agent_metrics=pd.concat([*plain, whole], ignore_index=True))
+    assert str(found.subject) == "Proxies without metrics of envoy" and "of 2 agents" in found.summary
+    assert {row["proxy"] for row in found.evidence[0].rows} == {"p0.n0", "p1.n1"}
+
+
 def test_sd_16_names_without_a_cluster():
     """SD-01, SD-16: name against cluster."""
     names = read_ndsz(

@@ -12,6 +12,7 @@ from meshnb.loaders.controlz import read_controlz
 from meshnb.loaders.istiod_debug import read_adsz, read_authorizationz, read_push_status, read_watches
 from meshnb.loaders.istiod_debug_services import read_edsz, read_endpoint_shards, read_ndsz, read_registryz
 from meshnb.loaders.mesh_config import mesh_config_table, read_mesh_config
+from meshnb.loaders.sidecarz import read_sidecarz
 
 CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 EDS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -205,6 +206,22 @@ def test_s11_58_settings_of_the_mesh_in_force_and_asked_for():
     ]
 
 
+def test_what_a_sidecar_object_leaves_a_proxy_to_see():
+    services = [
+        {"hostname": "catalog.shop.svc.cluster.local", "Attributes": {"Namespace": "shop"}, "Resolution": 0},
+        {"hostname": "api.example.com"},
+    ]
+    scope = {"name": "only-catalog", "namespace": "shop", "outboundTrafficPolicy": {}, "services": services}
+    found = read_sidecarz(json.dumps({**scope, "sidecar": {"egress": []}}), istiod="istiod-1", proxy="web.shop")
+    assert found.values.tolist()[0] == [
+        "istiod-1", "web.shop", "only-catalog", "shop", "REGISTRY_ONLY", "catalog.shop.svc.cluster.local", "shop",
+    ]  # fmt: skip
+    assert found.host.tolist()[1] == "api.example.com" and found.service_namespace.isna().tolist() == [False, True]
+    own = read_sidecarz(json.dumps({**scope, "outboundTrafficPolicy": {"mode": 1}, "sidecar": None}))
+    assert own.sidecar.isna().all() and set(own.outbound_policy) == {"ALLOW_ANY"}
+    assert read_sidecarz('{"name": "default", "namespace": "shop"}').empty
+
+
 def test_sd_34_controlz():
     """SD-34: scopes, memory, environment, process."""
     scopes = read_controlz('[{"name": "ads", "description": "ads debugging", "output_level": "info"}]', topic="scope")
@@ -239,7 +256,16 @@ def test_sd_34_metrics_of_controlz_are_named_as_prometheus_names_them():
 
 @pytest.mark.parametrize(
     "read",
-    [read_adsz, read_authorizationz, read_push_status, read_endpoint_shards, read_edsz, read_ndsz, read_registryz],
+    [
+        read_adsz,
+        read_authorizationz,
+        read_push_status,
+        read_endpoint_shards,
+        read_edsz,
+        read_ndsz,
+        read_registryz,
+        read_sidecarz,
+    ],
 )
 def test_t8_an_answer_in_words_is_an_error_that_repeats_them(read):
     """T8: another istiod may have the proxy."""

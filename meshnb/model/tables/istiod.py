@@ -78,6 +78,20 @@ DNS_NAMES = Frame(
     ),
 )
 
+SIDECAR_SCOPES = Frame(
+    "sidecar_scopes",
+    "One row per service istiod lets a proxy see (`sidecarz`): with a Sidecar object only those it names.",
+    (
+        _ISTIOD,
+        Column("proxy", "string", "Proxy that was asked about."),
+        Column("sidecar", "string", "Sidecar object in force; missing if there is none, and istiod uses its own."),
+        Column("namespace", "string", "Namespace of the scope."),
+        Column("outbound_policy", "string", "What becomes of traffic to unknown hosts: ALLOW_ANY or REGISTRY_ONLY."),
+        Column("host", "string", "Full name of a service it sees.", nullable=False),
+        Column("service_namespace", "string", "Namespace of the service."),
+    ),
+)
+
 AUTHORIZATION_POLICIES = Frame(
     "authorization_policies",
     "One row per AuthorizationPolicy istiod holds (`authorizationz`).",

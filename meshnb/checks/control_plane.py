@@ -25,6 +25,7 @@ def _judge(
     holds: str,
     cause: str,
     fix: Fix | None = None,
+    idle: str = "",
 ) -> Iterator[Finding]:
     """One finding for some measures; without the first of them it is unknown, whatever the others say."""
     rows = signals[signals["measure"].isin(measures)]
@@ -52,6 +53,9 @@ def _judge(
         return
     words = [f"{row.what}: {row.statement}" for row in rows[rows["verdict"].isin(["ok", "seen"])].itertuples()]
     quiet = rows.loc[rows["verdict"] == "quiet", "what"].tolist()
+    if idle and not words:
+        yield passed(code, f"{idle} Nothing was counted of: {', '.join(quiet)}.", subject=subject)
+        return
     words += [f"nothing was counted of: {', '.join(quiet)}"] if quiet else []
     words += [f"not measured: {', '.join(unknown['what'])}"] if len(unknown) else []
     yield passed(code, f"{holds} {'; '.join(words)}.", subject=subject)
@@ -66,6 +70,7 @@ def late(control_plane: pd.DataFrame) -> Iterator[Finding]:
         ("convergence_p99", "slow_pushes", "queue_p99", "total_delay"),
         fails="Configuration reaches the proxies late:",
         holds="Configuration reaches the proxies in time.",
+        idle="Nothing was pushed in the window, so nothing was late.",
         cause="Until a proxy has the new configuration it sends requests to pods that are gone: ghost workloads.",
     )
 

@@ -50,7 +50,8 @@ class Chart:
         return figure(self.spec)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return {"text/plain": self.alt, "text/html": page(as_html(self.spec)), PLOTLY_MEDIA: self._plotly()}
+        bundle: dict[str, Any] = {"text/plain": self.alt, "text/html": page(as_html(self.spec))}
+        return bundle | ({} if _is_empty(self.spec) else {PLOTLY_MEDIA: self._plotly()})
 
     def _plotly(self) -> dict[str, Any]:
         import json
@@ -65,8 +66,15 @@ def as_html(spec: Spec) -> str:
     from meshnb.views.svg import svg
 
     title = f"<figcaption>{escape(spec.title)}</figcaption>" if spec.title else ""
+    if _is_empty(spec):
+        # empty axes look like a chart that is broken
+        return f'<figure>{title}<p class="dim">{escape(f"{spec.note} Nothing to draw: no value.".strip())}</p></figure>'
     note = f'<p class="dim">{escape(spec.note)}</p>' if spec.note else ""
     return f"<figure>{title}{note}{svg(spec)}</figure>"
+
+
+def _is_empty(spec: Spec) -> bool:
+    return not any(value is not None for series in spec.series for value in series.y)
 
 
 def bar(

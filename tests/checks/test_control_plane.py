@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import meshnb
-from meshnb.checks.control_plane import settings
+from meshnb.checks.control_plane import late, settings
 from meshnb.checks.control_plane_size import autoscaling, counts, size
 from meshnb.loaders.istiod_settings import istiod_settings
 from meshnb.model.finding import Severity, Status
@@ -39,6 +39,17 @@ def test_each_check_fails_passes_and_is_unknown(name, code, status, words):
     (finding,) = meshnb.open(SNAPSHOTS / name).check(code)
     assert finding.status == Status(status)
     assert words in finding.summary
+
+
+def test_a_window_without_a_push_is_not_said_to_be_in_time():
+    """Prometheus' quantile of nothing is NaN: nothing was late, and nothing was measured either."""
+    signals = meshnb.open(SNAPSHOTS / "healthy").control_plane()
+    measures = ["convergence_p99", "slow_pushes", "queue_p99", "total_delay"]
+    signals.loc[signals["measure"].isin(measures), "verdict"] = "quiet"
+    (finding,) = late(signals)
+    assert finding.status is Status.PASS
+    assert finding.summary.startswith("Nothing was pushed in the window, so nothing was late.")
+    assert "in time" not in finding.summary
 
 
 def test_without_prometheus_everything_is_unknown():

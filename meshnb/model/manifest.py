@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,15 @@ class Manifest:
     format: int = FORMAT
 
     def to_json(self) -> str:
-        """The manifest as it stands in `manifest.json`."""
-        data = asdict(self)
+        """The manifest as it stands in `manifest.json`, a document in a line."""
+        # neither asdict nor an indented dump of the whole: both are felt where there are ten thousands of documents
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "documents"}
         data["created"] = self.created.isoformat()
-        return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+        names = tuple(Document.__dataclass_fields__)
+        encode = json.JSONEncoder(ensure_ascii=False).encode
+        lines = ["\n  " + encode({name: getattr(document, name) for name in names}) for document in self.documents]
+        head = json.dumps(data, indent=1, ensure_ascii=False).removesuffix("\n}")
+        return f'{head},\n "documents": [{",".join(lines)}\n ]\n}}\n'
 
     @classmethod
     def from_json(cls, text: str | bytes, *, file: str | Path = "manifest.json") -> Manifest:

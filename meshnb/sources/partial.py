@@ -20,6 +20,7 @@ from meshnb.sources.snapshot import Snapshot, SnapshotWriter
 
 PENDING = "not captured: the capture ended before"
 _SAVE_EVERY_S = 2.0
+_SAVE_SHARE = 20  # of a large capture no more than one part in so many is spent on writing its manifest
 
 
 Mark = tuple[int, Counter[str]]
@@ -89,6 +90,7 @@ class PartialSnapshot:
         self._clock = clock
         self._lock = threading.Lock()
         self._saved = float("-inf")
+        self._save_took = 0.0
         self._notes: list[str] = []
         self._redacted: Counter[str] = Counter()
         self.versions: dict[str, str] = {}
@@ -193,10 +195,11 @@ class PartialSnapshot:
         return Snapshot(self.folder, manifest, name=str(self.folder))
 
     def _save_now_and_then(self) -> None:
-        if self._clock() - self._saved >= _SAVE_EVERY_S:
+        if self._clock() - self._saved >= max(_SAVE_EVERY_S, _SAVE_SHARE * self._save_took):
             self._save()
 
     def _save(self) -> Manifest:
+        begin = self._clock()
         manifest = replace(
             self._manifest,
             documents=tuple(sorted(self._documents.values(), key=lambda d: d.path)),
@@ -209,6 +212,7 @@ class PartialSnapshot:
         part.write_text(manifest.to_json(), encoding="utf-8")
         part.replace(self.folder / "manifest.json")
         self._saved = self._clock()
+        self._save_took = self._saved - begin
         return manifest
 
 

@@ -17,7 +17,7 @@ from meshnb.model.manifest import Document
 from meshnb.sources.capture_plan import AGENT_DEBUG, COMMAND, CONTROLZ, LOG, Page, PodPlan
 from meshnb.sources.kubernetes import Cluster
 from meshnb.sources.partial import PartialSnapshot
-from meshnb.sources.pod_streams import forward_request, run_in_pod
+from meshnb.sources.pod_streams import BrokenError, forward_request, run_in_pod
 
 _EXEC = -2
 _AGENTS_ASKED = 3
@@ -77,12 +77,12 @@ class PodReader:
 
 
 class _Visit:
-    """One pod while it is asked: a way that is closed, or was twice too slow, is not tried for its other pages."""
+    """One pod while it is asked: a way that is closed, or failed twice, is not tried for its other pages."""
 
     def __init__(self, reader: PodReader, plan: PodPlan) -> None:
         self.reader, self.plan = reader, plan
         self._closed: dict[int, str] = {}
-        self._slow: Counter[int] = Counter()
+        self._failures: Counter[int] = Counter()
 
     def fetch(self, page: Page) -> tuple[bytes, str]:
         """The document, and how it was obtained if not as planned.
@@ -105,10 +105,11 @@ class _Visit:
                 return self._ask(page, way), "" if way == page.port else f"{page.method} :{way}{page.path}"
             except SourceTimeout as error:
                 reasons.append(error.message)
-                self._slow[way] += 1
-                if self._slow[way] > 1:
-                    self._closed[way] = error.message
+                self._suspect(way, error)
                 break  # the same work would take as long by another way
+            except BrokenError as error:
+                reasons.append(error.message)
+                self._suspect(way, error)
             except (Unreachable, Forbidden, RefusedError) as error:
                 reasons.append(error.message)
                 self._closed[way] = error.message
@@ -123,6 +124,12 @@ class _Visit:
                 reasons.append(error.message)
                 self._closed[way] = error.message
         raise SourceError("; ".join(dict.fromkeys(reasons)))
+
+    def _suspect(self, way: int, error: SourceError) -> None:
+        """Once may be chance: what was too slow or broke twice is not tried again."""
+        self._failures[way] += 1
+        if self._failures[way] > 1:
+            self._closed[way] = error.message
 
     def _ways(self, page: Page) -> tuple[int, ...]:
         """Ports in the order they are tried, then the command."""

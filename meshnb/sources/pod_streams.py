@@ -18,6 +18,10 @@ _PROTOCOL = "v4.channel.k8s.io"
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 
 
+class BrokenError(Unreachable):
+    """A connection to a pod ended before the answer did."""
+
+
 def forward_request(
     cluster: Cluster, pod: str, namespace: str, port: int, path: str, *, method: str = "GET"
 ) -> tuple[int, bytes]:
@@ -36,7 +40,7 @@ def forward_request(
 
     Raises:
         Forbidden: port-forward is not allowed.
-        Unreachable: nothing listens there, or the connection broke.
+        Unreachable: nothing listens there, or (`BrokenError`) the connection broke.
         SourceTimeout: no answer in time.
     """
     request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -59,7 +63,7 @@ def forward_request(
         close_stream(socket)
     answer = _answer(received, ended=True)
     if answer is None:
-        raise Unreachable(f"{pod}:{port}{path}: the connection ended before the answer did")
+        raise BrokenError(f"{pod}:{port}{path}: the connection ended before the answer did")
     return answer
 
 
@@ -131,7 +135,7 @@ def run_in_pod(cluster: Cluster, pod: str, namespace: str, container: str, comma
     finally:
         close_stream(socket)
     if not channels[_STATUS]:
-        raise Unreachable(f"{pod}: {' '.join(command)}: the connection ended before the command did")
+        raise BrokenError(f"{pod}: {' '.join(command)}: the connection ended before the command did")
     status = _status(bytes(channels[_STATUS]))
     if status.get("status") == "Failure":
         printed = bytes(channels[_STDERR] or channels[_STDOUT])[:300].decode("utf-8", "replace").strip()
@@ -213,7 +217,7 @@ def frames(socket: Any, what: str) -> Iterator[tuple[int, bytes]]:
         except WebSocketConnectionClosedException:
             return
         except (OSError, WebSocketException) as error:
-            raise Unreachable(f"{what}: {error}") from error
+            raise BrokenError(f"{what}: {error}") from error
         if opcode == ABNF.OPCODE_CLOSE:
             return
         if data:

@@ -286,6 +286,14 @@ def test_a_pod_whose_streams_break_in_the_middle_is_missing_and_no_half_document
     assert len(Mesh(snapshot).clusters().proxy.unique()) == 4
 
 
+def test_a_stream_that_breaks_once_costs_one_page(demo, tmp_path):
+    with recorded_cluster(demo) as api:
+        api.faults = [Fault(f"{V1}/portforward", after=300, times=1)]
+        snapshot = capture_cluster(cluster_of(api), tmp_path / "s", CaptureOptions(since_s=0))
+    failed = [d.path.rpartition("/")[2] for d in snapshot.failed() if d.path.startswith(f"envoy/{V1}")]
+    assert failed == ["config_dump.json"]
+
+
 def test_what_exists_is_never_overwritten(demo, tmp_path):
     (tmp_path / "s.tar.gz").write_text("mine")
     with recorded_cluster(demo) as api, pytest.raises(UsageError, match="exists"):

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_assign import failed_requests
+from meshnb.checks.causes_fix import Failure, repairs
 from meshnb.checks.causes_gap import reporter_gap
 from meshnb.checks.causes_rows import UNKNOWN
 from meshnb.checks.registry import check, passed
@@ -64,7 +65,7 @@ def known_causes() -> Mapping[str, Cause]:
     CODE,
     "What is failing, and why?",
     requires=("access_log",),
-    uses=("routes", "endpoints", "pods"),
+    uses=("routes", "endpoints", "pods", "objects"),
 )
 def causes(
     *,
@@ -72,6 +73,7 @@ def causes(
     routes: pd.DataFrame | None,
     endpoints: pd.DataFrame | None,
     pods: pd.DataFrame | None,
+    objects: pd.DataFrame | None = None,
 ) -> list[Finding]:
     """One finding per cause and subject, most requests first."""
     if access_log.empty:
@@ -89,7 +91,7 @@ def causes(
     for cause, group in failed.groupby("cause"):
         for subject, rows in _subjects(known_causes()[str(cause)], group, by_ip, virtual).items():
             case = _Case(known_causes()[str(cause)], subject, group.loc[rows], access_log, total, by_ip)
-            findings.append(_finding(case, gap))
+            findings.append(_finding(case, gap, objects))
     return findings
 
 
@@ -197,7 +199,7 @@ def _service(service: Any) -> Subject:
     return Subject("Service", name, rest.partition(".")[0])
 
 
-def _finding(case: _Case, gap: str) -> Finding:
+def _finding(case: _Case, gap: str, objects: pd.DataFrame | None) -> Finding:
     cause, count = case.cause, len(case.rows)
     status = Status.UNKNOWN if cause.key == UNKNOWN else Status.FAIL
     onset, last = case.rows.start_time.min(), case.rows.start_time.max()
@@ -225,7 +227,7 @@ def _finding(case: _Case, gap: str) -> Finding:
         summary,
         cause=" ".join(explanation),
         evidence=_evidence(case),
-        fix=_fix(cause, names),
+        fix=_with_objects(case, objects, _fix(cause, names)),
         verify="meshnb run what-is-failing -p source=NEW_SNAPSHOT",
         confidence=float(case.rows.confidence.median()),
         share=count / case.total,
@@ -285,6 +287,16 @@ def _names(case: _Case) -> dict[str, str]:
         "authority": str(row.authority),
         "path": str(row.path),
     }
+
+
+def _with_objects(case: _Case, objects: pd.DataFrame | None, usual: tuple[Fix, ...]) -> tuple[Fix, ...]:
+    """The objects that repair it first; then what is usual, unless it is an object as well."""
+    row = case.rows.iloc[0]
+    cluster = ClusterName.parse(row.upstream_cluster) if isinstance(row.upstream_cluster, str) else None
+    host = (cluster.fqdn if cluster else None) or ""
+    authority, path = (text if isinstance(text, str) else "" for text in (row.authority, row.path))
+    made = repairs(Failure(case.cause.key, case.subject, host, authority, path), objects)
+    return (*made, *(fix for fix in usual if not made or fix.kind != "yaml"))
 
 
 def _fix(cause: Cause, names: Mapping[str, str]) -> tuple[Fix, ...]:

@@ -20,26 +20,28 @@ def endpoints(proxy: Proxy) -> list[Resource]:
         for name, labels in [("", {}), *((s["name"], s.get("labels") or {}) for s in subsets)]:
             pods = proxy.world.endpoints(host, labels)
             port = service["spec"]["ports"][0].get("targetPort", service["spec"]["ports"][0]["port"])
-            found.append(_assignment(cluster_name(host, name), pods, port))
+            found.append(_assignment(proxy, cluster_name(host, name), pods, port))
     return found
 
 
-def _assignment(name: str, pods: list[Object], port: int) -> Resource:
+def _assignment(proxy: Proxy, name: str, pods: list[Object], port: int) -> Resource:
     result: Resource = {"@type": ENDPOINT, "cluster_name": name}
     if pods:
         result["endpoints"] = [
             {
                 "locality": {"region": "lab", "zone": "lab-a"},
                 "load_balancing_weight": len(pods),
-                "lb_endpoints": [_endpoint(pod, port) for pod in pods],
+                "lb_endpoints": [_endpoint(proxy, pod, port) for pod in pods],
             }
         ]
     return result
 
 
-def _endpoint(pod: Object, port: int) -> Resource:
+def _endpoint(proxy: Proxy, pod: Object, port: int) -> Resource:
     meta = pod["metadata"]
     labels, namespace = meta.get("labels") or {}, meta["namespace"]
+    # as istiod: clients choose plain text for pods that take no mutual TLS
+    mutual = proxy.world.mtls_mode(namespace, labels) != "DISABLE"
     app, version = labels.get("app", ""), labels.get("version", "")
     workload = workload_of(pod)
     return {
@@ -51,7 +53,7 @@ def _endpoint(pod: Object, port: int) -> Resource:
                 "istio": {"workload": f"{workload};{namespace};{app};{version};{CLUSTER_ID}"},
                 # read by the stats access logger, which stands in for Istio's metadata exchange
                 "lab": {"workload": workload, "namespace": namespace, "app": app, "version": version},
-                "envoy.transport_socket_match": {"tlsMode": "istio"},
+                **({"envoy.transport_socket_match": {"tlsMode": "istio"}} if mutual else {}),
             }
         },
     }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN = ["measure", "verdict", "peak", "unit", "held_s", "at", "statement"]
+_ABSENT = " in the window; absent is not zero"
 _BAD = ("warning", "critical")
 _VERIFY = "meshnb run control-plane -p source=NEW_SNAPSHOT"
 
@@ -48,8 +49,9 @@ def _judge(
         )
         return
     if unknown["measure"].isin(measures[:1]).any():
-        reasons = "; ".join(f"{row.what}: {row.statement}" for row in unknown.itertuples())
-        yield Finding(code, Status.UNKNOWN, Severity.ERROR, subject, f"Not measured. {reasons}.")
+        reasons = "; ".join(f"{row.what}: {row.statement.removesuffix(_ABSENT)}" for row in unknown.itertuples())
+        absent = _ABSENT if unknown["statement"].str.endswith(_ABSENT).any() else ""
+        yield Finding(code, Status.UNKNOWN, Severity.ERROR, subject, f"Not measured. {reasons}{absent}.")
         return
     words = [f"{row.what}: {row.statement}" for row in rows[rows["verdict"].isin(["ok", "seen"])].itertuples()]
     quiet = rows.loc[rows["verdict"] == "quiet", "what"].tolist()
@@ -135,6 +137,8 @@ def bottleneck(bottleneck: pd.DataFrame, recommendations: pd.DataFrame) -> Itera
     if status is Status.PASS:
         yield passed("MNB0354", end["question"], subject=subject)
         return
+    # an unknown finding is shown without its fixes
+    advice = f" {recommendations['what'].iloc[0]}" if status is Status.UNKNOWN and len(recommendations) else ""
     unsure = int((steps["answer"] == "unknown").sum())
     fixes = tuple(
         Fix(
@@ -150,7 +154,7 @@ def bottleneck(bottleneck: pd.DataFrame, recommendations: pd.DataFrame) -> Itera
         status,
         Severity.ERROR if severe or status is Status.UNKNOWN else Severity.WARNING,
         subject,
-        f"{end['question']} ({end['node']})",
+        f"{end['question']} ({end['node']}){advice}",
         cause=end["evidence"],
         evidence=(asked,),
         fix=fixes,

@@ -71,7 +71,8 @@ def inputs(frames: Mapping[str, pd.DataFrame]) -> Inputs:
     if bursts is None or proxies is None or (push is None and mean is None):
         return Inputs([], 0, 0.0, False)
     start = bursts.index[0]
-    events = events_of_rates([(at - start).total_seconds() for at in bursts.index], bursts.tolist())
+    times = [(at - start).total_seconds() for at in bursts.index]
+    events = events_of_rates(times, (bursts * _to_count(frames, times, bursts)).tolist())
     cost = mean if mean is not None or push is None else float(push.median()) * _TYPES
     return Inputs(events, round(float(proxies.max())), cost or 0.0, True)
 
@@ -91,7 +92,9 @@ def settings_now(frames: Mapping[str, pd.DataFrame], facts: Facts) -> Settings:
 def _measured(frames: Mapping[str, pd.DataFrame], events: int) -> pd.DataFrame:
     """What Prometheus counted, in the columns of a simulation."""
     count = _values(frames, "push_count")
+    counted = _values(frames, "batch_count")
     batches = events if _values(frames, "batches") is not None else 0
+    batches = batches if counted is None else round(float(counted.iloc[-1]))
     row: dict[str, object] = {"name": "measured", "events": events, "batches": batches, "merged": 0}
     whole = _values(frames, "convergence_count")
     if whole is not None:
@@ -108,6 +111,15 @@ def _measured(frames: Mapping[str, pd.DataFrame], events: int) -> pd.DataFrame:
         values = _values(frames, name)
         row[column] = float(values.median()) if values is not None else None
     return SIMULATIONS.rows([row])
+
+
+def _to_count(frames: Mapping[str, pd.DataFrame], times: Sequence[float], rates: pd.Series) -> float:
+    """Factor that makes the rates add up to the batches counted: a rate lags behind at both ends of the window."""
+    counted = _values(frames, "batch_count")
+    if counted is None or _values(frames, "batches") is None:
+        return 1.0
+    total = sum(rate * (end - begin) for begin, end, rate in zip(times, times[1:], rates, strict=False))
+    return float(counted.iloc[-1]) / total if total > 0 else 1.0
 
 
 def _per_push(frames: Mapping[str, pd.DataFrame], name: str) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import ipywidgets
@@ -18,6 +18,8 @@ from meshnb.runbook.performance import push_runs
 from meshnb.runbook.prometheus import Prometheus
 from meshnb.runbook.tuning_panel import tuning_panel
 from meshnb.tuning import Settings, load_yaml, noted_runs, simulate
+from meshnb.tuning.levers import Facts
+from meshnb.tuning.what_if import what_if
 
 SNAPSHOTS = Path(__file__).parents[1] / "data" / "control-plane"
 
@@ -101,3 +103,22 @@ def test_settings_are_compared_and_it_is_said_how_far_the_model_is_off():
     assert "do not trust" not in healthy.title and "changed" in healthy.df
     nothing = meshnb.open(SNAPSHOTS / "no-data").settings_compared()
     assert nothing.df.empty and "not measured" in nothing.title
+
+
+def test_as_many_batches_are_simulated_as_were_counted():
+    """The rates of a short recording lag behind what was counted; the events are as many as the batches."""
+    at = [datetime(2026, 11, 23, 9, 0, n, tzinfo=UTC) for n in (0, 15, 30)]
+    rates = pd.DataFrame({"time": at, "value": [0.0, 0.1, 0.2]})
+    one = {"time": at[-1:]}
+    frames = {
+        "batches": rates,
+        "batch_count": pd.DataFrame(one | {"value": [10.0]}),
+        "connections_by_istiod": pd.DataFrame(one | {"value": [5.0]}),
+        "push_seconds": pd.DataFrame(one | {"value": [1.0]}),
+        "convergence_count": pd.DataFrame(one | {"value": [50.0]}),
+        "convergence_seconds": pd.DataFrame(one | {"value": [1.1]}),
+    }
+    found = what_if(frames, Facts(), {"push_throttle": 1}).set_index("name")
+    assert found["batches"].tolist() == [10, 10, 10]
+    assert found["pushes"].tolist() == [50, 50, 50]
+    assert found["convergence_mean_s"].round(3).tolist() == [0.022, 0.02, 0.06]

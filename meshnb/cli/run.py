@@ -87,7 +87,7 @@ def summary(result: RunResult) -> str:
 
 
 def _told(finding: Finding) -> str:
-    from meshnb.views.findings import percent
+    from meshnb.views.style import percent
 
     share = f" ({percent(finding.share)} of the requests looked at)" if finding.share is not None else ""
     return f"{finding}{share}"

@@ -27,7 +27,7 @@ from meshnb.report.record import Record, outputs, record_of
 from meshnb.runbook.form import FORM_MEDIA
 from meshnb.views.charts import PLOTLY_MEDIA
 from meshnb.views.findings import FINDINGS_MEDIA, VERDICT, FindingList, as_html
-from meshnb.views.style import CSS, without_style
+from meshnb.views.style import ABSENT, CSS, without_style
 from meshnb.views.tables import SOURCE_MEDIA
 
 # What a report shows of an output, best first. Widgets and scripts are left out: they are dead on paper.
@@ -103,8 +103,16 @@ def prepare(notebook: Any, record: Record) -> int:
                 best = next((media for media in _SHOWN if media in output.data), "")
                 output.data = {best: output.data[best]} if best else {"text/plain": _unshown(output.data)}
             if "text/html" in output.data:
-                output.data["text/html"] = without_style(output.data["text/html"])
+                output.data["text/html"] = _frame(without_style(output.data["text/html"]))
     return charts
+
+
+def _frame(html: str) -> str:
+    """A frame as pandas shows it, with what is missing and what is empty written as in our own tables."""
+    if 'class="dataframe"' not in html:
+        return html
+    html = re.sub(r"<td>(?:&lt;NA&gt;|NaN|NaT|None)</td>", f'<td class="absent">{ABSENT}</td>', html)
+    return re.sub(r"<tbody>\s*</tbody>", '<tbody><tr><td class="absent" colspan="99">no rows</td></tr></tbody>', html)
 
 
 def _is_verdict(output: Any) -> bool:
@@ -220,6 +228,8 @@ def _crash(record: Record) -> str:
 def _verdict(record: Record) -> str:
     if not len(record.findings) and record.crash is not None:
         return ""
+    if not record.judges:
+        return '<p class="dim" id="verdict">No findings are recorded here: nothing was checked.</p>'
     return f'<section id="verdict"><div class="meshnb">{as_html(record.findings)}</div></section>'
 
 

@@ -51,6 +51,7 @@ class Record:
         findings: the verdict, or all findings recorded if there is no verdict.
         run: `started`, `finished`, `versions`, `redacted`, `signal` (what stopped it), as far as recorded.
         crash: where it broke, if it did.
+        judges: whether it records findings at all; a tutorial need not.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Record:
     findings: FindingList
     run: Mapping[str, Any] = field(default_factory=dict)
     crash: Crash | None = None
+    judges: bool = True
 
     @property
     def interrupted(self) -> bool:
@@ -109,6 +111,7 @@ def record_of(notebook: Any, *, name: str) -> Record:
         findings=findings_of(notebook),
         run=run,
         crash=_crash(notebook),
+        judges=any(FINDINGS_MEDIA in output.get("data", {}) for _, output in outputs(notebook)),
     )
 
 

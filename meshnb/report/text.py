@@ -12,7 +12,8 @@ from meshnb.model.finding import Finding, Status
 from meshnb.report.clean import clean
 from meshnb.report.record import Record, record_of
 from meshnb.runbook.form import FORM_MEDIA
-from meshnb.views.findings import FINDINGS_MEDIA, evidence_text, percent, state_of
+from meshnb.views.findings import FINDINGS_MEDIA, evidence_text, state_of
+from meshnb.views.style import percent
 from meshnb.views.tables import SOURCE_MEDIA
 
 REPORT_VERSION = 1

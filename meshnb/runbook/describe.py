@@ -78,16 +78,14 @@ class Description:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>"
-            for k, v in self.facts.items()
-            if v not in (None, "")
-        )
-        body = f"<h4>{html.escape(self.title)}</h4><table>{rows}</table>"
-        for name, frame in self.parts.items():
-            body += f"<h5>{name}</h5>{frame.to_html(index=False, na_rep='', escape=True)}"
+        from meshnb.views.style import page
+        from meshnb.views.tables import Table, facts
+
+        known = {name: value for name, value in self.facts.items() if value not in (None, "")}
+        body = facts(known, title=self.title).html()
+        body += "".join(Table(frame, title=name, limit=len(frame)).html() for name, frame in self.parts.items())
         items = "".join(f"<li>{html.escape(warning)}</li>" for warning in self.warnings)
-        return f"{body}<ul>{items}</ul>" if items else body
+        return page(f"{body}<ul>{items}</ul>" if items else body)
 
 
 def _line(row: Mapping[str, Any]) -> str:

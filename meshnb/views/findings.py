@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from meshnb.model.finding import Evidence, Finding, Findings, Fix, Link, Status
-from meshnb.views.style import html_table, page, text_table
+from meshnb.views.style import html_table, inline, page, percent, text_table
 
 FINDINGS_MEDIA = "application/vnd.meshnb.findings+json"
 """Media type under which an executed notebook records findings."""
@@ -17,6 +17,10 @@ VERDICT = "Verdict"
 """Title of the list that `meshnb run` takes its exit code from."""
 
 _SYMBOLS = {"error": "✖", "warning": "▲", "info": "ℹ", "pass": "✔", "unknown": "?"}  # noqa: RUF001
+
+
+_WHOLE = 10
+"""Failures shown whole; of more than that the rest can be opened one by one."""
 
 
 class FindingList(Findings):
@@ -70,17 +74,6 @@ def _counts(found: Findings) -> list[tuple[str, str]]:
     ]
 
 
-def percent(share: float) -> str:
-    """A share as text.
-
-    Example:
-        >>> percent(0.8), percent(0.0004), percent(1)
-        ('80 %', '0.04 %', '100 %')
-    """
-    value = share * 100
-    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"
-
-
 def as_text(found: FindingList) -> str:
     """The whole list as text."""
     lines = [f"{found.title}: {found.headline}" if found.title else found.headline]
@@ -112,13 +105,23 @@ def as_html(found: FindingList, *, brief: bool = False) -> str:
     title = f"<b>{escape(found.title)}</b>" if found.title else ""
     counts = "".join(_state(state, words) for state, words in _counts(found)) or _state("unknown", found.headline)
     head = f'<div class="head line">{title}{counts}</div>'
-    failed = "".join((_short if brief else _failed)(f) for f in found if f.status is Status.FAIL)
-    unknown = "".join(_short(finding) for finding in found if finding.status is Status.UNKNOWN)
-    passes = [finding for finding in found if finding.status is Status.PASS]
-    passed = "".join(map(_short, passes))
-    if len(passes) > 3:
-        passed = f'<details><summary class="dim">{len(passes)} checks passed</summary>{passed}</details>'
+    failing, unknowns, passes = (
+        [finding for finding in found if finding.status is status]
+        for status in (Status.FAIL, Status.UNKNOWN, Status.PASS)
+    )
+    failed = "".join(map(_short if brief else _failed, failing[:_WHOLE]))
+    failed += "".join(map(_short if brief else _folded, failing[_WHOLE:]))
+    unknown = "".join(map(_short, unknowns[:_WHOLE])) + _more(unknowns[_WHOLE:], "more that could not be looked at")
+    passed = _more(passes, "checks passed") if len(passes) > 3 else "".join(map(_short, passes))
     return head + failed + unknown + passed
+
+
+def _more(findings: list[Finding], words: str) -> str:
+    """Findings behind a line that says how many there are."""
+    if not findings:
+        return ""
+    shown = "".join(map(_short, findings))
+    return f'<details><summary class="dim">{len(findings)} {words}</summary>{shown}</details>'
 
 
 def _state(state: str, words: str = "") -> str:
@@ -135,12 +138,24 @@ def _line(finding: Finding) -> str:
 def _short(finding: Finding) -> str:
     return (
         f'<div class="finding {state_of(finding)}">{_line(finding)}'
-        f'<div class="summary">{escape(finding.summary)}</div></div>'
+        f'<div class="summary">{inline(finding.summary)}</div></div>'
     )
 
 
 def _failed(finding: Finding) -> str:
-    parts = [_line(finding), f'<div class="summary">{escape(finding.summary)}</div>']
+    head = f'{_line(finding)}<div class="summary">{inline(finding.summary)}</div>'
+    return f'<div class="finding {state_of(finding)}">{head}{_reasons(finding)}</div>'
+
+
+def _folded(finding: Finding) -> str:
+    """A failure of which only the sentence is open."""
+    head = f'<summary>{_line(finding)}<div class="summary">{inline(finding.summary)}</div></summary>'
+    return f'<details class="finding {state_of(finding)}">{head}{_reasons(finding)}</details>'
+
+
+def _reasons(finding: Finding) -> str:
+    """All that is said of a failure below its sentence."""
+    parts = []
     if finding.share is not None:
         width = min(max(finding.share, 0.0), 1.0) * 100
         parts.append(
@@ -148,7 +163,7 @@ def _failed(finding: Finding) -> str:
             f"{percent(finding.share)} of the requests looked at</div>"
         )
     if finding.cause:
-        parts.append(f'<div class="label">Why</div><p>{escape(finding.cause)}</p>')
+        parts.append(f'<div class="label">Why</div><p>{inline(finding.cause)}</p>')
     if finding.evidence:
         parts.append('<div class="label">Evidence</div>')
         parts += map(_evidence, finding.evidence)
@@ -158,11 +173,11 @@ def _failed(finding: Finding) -> str:
     if finding.links:
         parts.append(f'<div class="label">See</div><p>{" · ".join(map(_link, finding.links))}</p>')
     parts.append(_footer(finding))
-    return f'<div class="finding {state_of(finding)}">{"".join(parts)}</div>'
+    return "".join(parts)
 
 
 def _evidence(evidence: Evidence) -> str:
-    statement = escape(evidence.statement)
+    statement = inline(evidence.statement)
     source = f' <code class="dim">{escape(evidence.source)}</code>' if evidence.source else ""
     if not evidence.rows:
         return f"<p>{statement}{source}</p>"
@@ -178,7 +193,7 @@ def _evidence(evidence: Evidence) -> str:
 
 def _fix(fix: Fix, number: int, count: int) -> str:
     label = f"Fix {number} of {count}" if count > 1 else "Fix"
-    note = f"<p>{escape(fix.note)}</p>" if fix.note else ""
+    note = f"<p>{inline(fix.note)}</p>" if fix.note else ""
     return f'<div class="label">{label}</div>{note}<pre>{escape(fix.text.strip())}</pre>'
 
 

@@ -66,6 +66,27 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+def percent(share: float) -> str:
+    """A share as text.
+
+    Example:
+        >>> percent(0.8), percent(0.0004), percent(1)
+        ('80 %', '0.04 %', '100 %')
+    """
+    value = share * 100
+    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"
+
+
+_SHARE = re.compile(r"(?:^|_)(?:share|success)(?:_|$)")
+
+
+def _text_in(column: str, value: Any) -> str:
+    """How a value is written in a column: a share as percent, anything else as everywhere."""
+    if isinstance(value, float) and 0 <= value <= 1 and _SHARE.search(column):
+        return percent(value)
+    return text_of(value)
+
+
 def kind_of(values: list[Any]) -> str:
     """CSS class of a column: `n` for numbers, `t` for times, empty for text."""
     seen = [value for value in values if not is_missing(value)]
@@ -74,9 +95,22 @@ def kind_of(values: list[Any]) -> str:
     return "t" if seen and all(isinstance(value, datetime) for value in seen) else ""
 
 
-def _cell(value: Any, kind: str) -> str:
+_INLINE = re.compile(r"`([^`]+)`")
+
+
+def inline(text: str) -> str:
+    """A sentence as HTML; what stands between backticks is code.
+
+    Example:
+        >>> inline("a < b: run `meshnb list`")
+        'a &lt; b: run <code>meshnb list</code>'
+    """
+    return _INLINE.sub(r"<code>\1</code>", escape(text))
+
+
+def _cell(column: str, value: Any, kind: str) -> str:
     classes = f' class="{kind}"' if kind else ""
-    text = text_of(value)
+    text = _text_in(column, value)
     shown = f'<span class="dim">{ABSENT}</span>' if text == ABSENT else escape(text)
     return f"<td{classes}>{shown}</td>"
 
@@ -84,11 +118,12 @@ def _cell(value: Any, kind: str) -> str:
 def _heading(name: str, kind: str, values: list[Any]) -> str:
     """A column's heading; text wraps anywhere, so a column of it keeps the width of a short line.
 
-    Where space is short (in print) a heading may break at an underscore.
+    Where space is short a heading may break at an underscore, so its longest part counts and not all of it.
     """
     classes = f' class="{kind}"' if kind else ""
-    width = min(max((len(text_of(value)) for value in values), default=0) + 1, 28)
-    room = "" if kind or width <= len(name) else f' style="min-width:{width}ch"'
+    width = min(max((len(text_of(value)) for value in values), default=0) + 1, 20)
+    part = max(map(len, name.replace("_", "_ ").split(" ")), default=0)
+    room = "" if kind or width <= part else f' style="min-width:{width}ch"'
     return f'<th{classes} scope="col"{room}>{escape(name).replace("_", "_<wbr>")}</th>'
 
 
@@ -97,9 +132,7 @@ def html_table(names: list[str], rows: list[list[Any]], *, caption: str = "") ->
     columns = [[row[i] for row in rows] for i in range(len(names))]
     kinds = [kind_of(values) for values in columns]
     head = "".join(map(_heading, names, kinds, columns))
-    body = "".join(
-        "<tr>" + "".join(_cell(value, kind) for value, kind in zip(row, kinds, strict=True)) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(map(_cell, names, row, kinds)) + "</tr>" for row in rows)
     if not rows:
         body = f'<tr><td class="dim" colspan="{max(len(names), 1)}">no rows</td></tr>'
     top = f"<caption>{caption}</caption>" if caption else ""
@@ -109,7 +142,7 @@ def html_table(names: list[str], rows: list[list[Any]], *, caption: str = "") ->
 def text_table(names: list[str], rows: list[list[Any]], *, width: int = 48) -> str:
     """The same as aligned text; long cells are cut at `width` characters."""
     kinds = [kind_of([row[i] for row in rows]) for i in range(len(names))]
-    lines = [list(map(str, names))] + [[_cut(text_of(value), width) for value in row] for row in rows]
+    lines = [list(map(str, names))] + [[_cut(text, width) for text in map(_text_in, names, row)] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
     return "\n".join(
         "  ".join(

@@ -51,13 +51,16 @@ class Table:
         columns = [df.iloc[:, i].tolist() for i in range(df.shape[1])]
         return [str(name) for name in df.columns], [list(row) for row in zip(*columns, strict=True)]
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        names, rows = self._shown()
-        title = f"{self.title}\n" if self.title else ""
+    def html(self) -> str:
+        """The table alone."""
         caption = f'<b>{escape(self.title)}</b><span class="dim">{self._count()}</span>'
+        return html_table(*self._shown(), caption=caption)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        title = f"{self.title}\n" if self.title else ""
         return {
-            "text/plain": f"{title}{text_table(names, rows)}\n{self._count()}",
-            "text/html": page(html_table(names, rows, caption=caption)),
+            "text/plain": f"{title}{text_table(*self._shown())}\n{self._count()}",
+            "text/html": page(self.html()),
         }
 
 

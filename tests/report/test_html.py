@@ -2,6 +2,7 @@ import re
 
 import books
 import nbformat
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
@@ -202,6 +203,18 @@ def test_outputs_without_a_form_for_paper_are_named():
         executed(books.code("w", books.shown({"application/vnd.jupyter.widget-view+json": {"model_id": "a"}})))
     )
     assert "shown only in a live notebook: application/vnd.jupyter.widget-view+json" in html
+
+
+def test_missing_values_and_empty_frames_of_pandas_are_written_as_in_our_tables():
+    frame = pd.DataFrame({"a": pd.array([None], dtype="string[pyarrow]"), "b": ["<NA>!"]})
+    html = to_html(executed(books.code("f", books.shown({"text/html": frame.to_html()}))))
+    assert (
+        '<td class="absent">\u2013</td>' in html
+        and "<td>&lt;NA&gt;!</td>" in html
+        and "<td>&lt;NA&gt;</td>" not in html
+    )
+    html = to_html(executed(books.code("f", books.shown({"text/html": frame.head(0).to_html()}))))
+    assert "no rows</td>" in html
 
 
 def test_pandas_frames_are_readable():

@@ -37,7 +37,8 @@ def test_s10_19_a_service_with_all_its_pods():
     assert service.routes.leads_here.all()
     text = str(service)
     assert text.startswith("Service istioinaction/catalog\n") and "subset version-v2, weight 80" in text
-    assert "<h5>Routes</h5>" in service._repr_html_()
+    shown = service._repr_html_()
+    assert "<b>Routes</b>" in shown and '<div class="meshnb">' in shown and "&lt;NA&gt;" not in shown
 
 
 @pytest.mark.parametrize(

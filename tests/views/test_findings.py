@@ -1,9 +1,10 @@
 import json
 import re
+from dataclasses import replace
 
 import books
 
-from meshnb.model.finding import Findings, Fix, Severity, Status
+from meshnb.model.finding import Findings, Fix, Severity, Status, Subject
 from meshnb.views.findings import FINDINGS_MEDIA, FindingList, as_html, as_text
 
 
@@ -52,6 +53,22 @@ def test_many_passes_are_folded():
     many = [books.passed(f"MNB01{i:02}") for i in range(5)]
     assert '<summary class="dim">5 checks passed</summary>' in bundle(*many)["text/html"]
     assert "checks passed" not in bundle(*many[:3])["text/html"]
+
+
+def test_of_many_failures_the_first_are_whole_and_the_rest_can_be_opened():
+    many = [books.broken(subject=Subject("VirtualService", f"route-{i:02}")) for i in range(30)]
+    many += [replace(books.unknown(), subject=Subject("Mesh", f"mesh-{i:02}")) for i in range(25)]
+    text = as_html(FindingList(many, title="Verdict"))
+    assert "30 errors" in text and "25 unknown" in text
+    assert text.count('<div class="finding error">') == 10 and text.count('<details class="finding error">') == 20
+    assert '<summary class="dim">15 more that could not be looked at</summary>' in text
+    assert all(f"route-{i:02}" in text for i in range(30)) and all(f"mesh-{i:02}" in text for i in range(25))
+    assert text.count("kind: DestinationRule") == 30, "nothing is left out, also not in print"
+
+
+def test_what_stands_between_backticks_is_code():
+    text = as_html(FindingList([books.broken(summary="run `meshnb list` <now>")]))
+    assert "run <code>meshnb list</code> &lt;now&gt;" in text
 
 
 def test_text_of_a_mesh_is_escaped():

@@ -1,3 +1,5 @@
+import re
+
 import books
 import pandas as pd
 import pytest
@@ -36,6 +38,19 @@ def test_empty_table_shows_its_columns():
 def test_missing_values_are_dashes_whatever_their_type():
     for missing in (None, float("nan"), pd.NA, pd.NaT):
         assert text_of(missing) == "\u2013"
+
+
+def test_shares_are_percent_by_the_name_of_their_column():
+    df = pd.DataFrame({"share": [0.8167], "client_success": [1.0], "rate": [0.5], "shares": [0.25]})
+    assert re.findall(r"<td[^>]*>([^<]+)</td>", html(df)) == ["82 %", "100 %", "0.5", "0.25"]
+    assert "82 %" in table(df)._repr_mimebundle_()["text/plain"]
+
+
+def test_a_short_word_is_not_broken_where_its_heading_is():
+    """A heading may break at an underscore, so its longest part is what gives a column its width."""
+    text = html(pd.DataFrame({"health_status": ["HEALTHY"], "type": ["EDS"]}))
+    assert '<th scope="col" style="min-width:8ch">health_<wbr>status</th>' in text
+    assert '<th scope="col">type</th>' in text
 
 
 def test_named_index_is_shown():

@@ -38,8 +38,8 @@ HEAVY = {
     "papermill": {"report"},
     "nbconvert": {"report"},
     "nbclient": {"report"},
-    "duckdb": {"loaders"},
-    "ibis": {"loaders"},
+    "duckdb": {"loaders", "checks"},
+    "ibis": {"loaders", "checks"},
     "plotly": {"views", "tuning"},
     "grpc": {"lab"},
 }

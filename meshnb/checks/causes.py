@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_assign import failed_requests
+from meshnb.checks.causes_baseline import baselines_of, duration_clusters
 from meshnb.checks.causes_fix import Failure, repairs
 from meshnb.checks.causes_gap import reporter_gap
+from meshnb.checks.causes_log import AnyLog, Log, open_log
+from meshnb.checks.causes_requests import ranking
 from meshnb.checks.causes_rows import UNKNOWN
 from meshnb.checks.registry import check, passed
 from meshnb.checks.states import in_use
 from meshnb.envoy.details import parse_details
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
-from meshnb.model.frame import returns
-from meshnb.model.tables.logs import CAUSE_SHARES
+from meshnb.model.frame import returns, to_pandas
+from meshnb.model.tables.logs import CAUSE_SHARES, FAILED_REQUESTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,34 +68,30 @@ def known_causes() -> Mapping[str, Cause]:
     CODE,
     "What is failing, and why?",
     requires=("access_log",),
+    scans=("access_log",),
     uses=("routes", "endpoints", "pods", "objects"),
 )
 def causes(
     *,
-    access_log: pd.DataFrame,
+    access_log: AnyLog,
     routes: pd.DataFrame | None,
     endpoints: pd.DataFrame | None,
     pods: pd.DataFrame | None,
     objects: pd.DataFrame | None = None,
 ) -> list[Finding]:
     """One finding per cause and subject, most requests first."""
-    if access_log.empty:
-        return [Finding(CODE, Status.UNKNOWN, Severity.ERROR, Subject("Mesh"), "No request was logged in the window.")]
-    failed = failed_requests(access_log, routes=routes, endpoints=endpoints)
+    log = open_log(access_log)
+    failed = failed_requests(log, routes=routes, endpoints=endpoints)
     total = int(failed.attrs["requests"])
+    if not total:
+        return [Finding(CODE, Status.UNKNOWN, Severity.ERROR, Subject("Mesh"), "No request was logged in the window.")]
     if failed.empty:
         saved = int(failed.attrs["recovered"])
         retried = f" {saved} failed on the way and were saved by a retry." if saved else ""
         return [passed(CODE, f"None of {total} requests failed or was slow.{retried}")]
-    findings = []
     by_ip = {} if pods is None else {row.ip: row for row in pods[pods.ip.notna()].itertuples()}
-    virtual = _virtual_services(routes)
-    gap = reporter_gap(access_log)
-    for cause, group in failed.groupby("cause"):
-        for subject, rows in _subjects(known_causes()[str(cause)], group, by_ip, virtual).items():
-            case = _Case(known_causes()[str(cause)], subject, group.loc[rows], access_log, total, by_ip)
-            findings.append(_finding(case, gap, objects))
-    return findings
+    gap = reporter_gap(log)
+    return [_finding(case, gap, objects) for case in _cases(log, failed, by_ip, _virtual_services(routes))]
 
 
 @returns(CAUSE_SHARES)
@@ -102,45 +101,83 @@ def shares(failed: pd.DataFrame) -> pd.DataFrame:
     Args:
         failed: as from `failed_requests`.
     """
+    log = open_log(failed, FAILED_REQUESTS.column_names)
     total = failed.attrs.get("requests") or len(failed)
-    rows: list[dict[str, Any]] = [
-        {
-            "cause": cause,
-            "title": known_causes()[str(cause)].title,
-            "requests": len(group),
-            "share": len(group) / total,
-            "share_of_failures": len(group) / len(failed),
-            "onset": group.start_time.min(),
-            "last": group.start_time.max(),
-            "p50_ms": float(group.duration_ms.median()) if group.duration_ms.notna().any() else None,
-            "confidence": float(group.confidence.median()),
-        }
-        for cause, group in failed.groupby("cause")
-    ]
-    return CAUSE_SHARES.rows(sorted(rows, key=lambda row: (-row["requests"], row["cause"])))
+    rows = to_pandas(log.run(ranking(log.table, ["cause"], total=total)))
+    titles = [known_causes()[cause].title for cause in rows.cause]
+    return CAUSE_SHARES.conform(rows.assign(title=titles))
 
 
 @dataclass(frozen=True)
 class _Case:
-    """The requests of one cause and subject."""
+    """The requests of one cause and subject, where they are more frequent than elsewhere, and examples on all sides."""
 
     cause: Cause
     subject: Subject
     rows: pd.DataFrame
-    log: pd.DataFrame
+    excess: pd.DataFrame | None
+    examples: pd.DataFrame
     total: int
     by_ip: Mapping[str, Any]
 
 
+def _cases(
+    log: Log,
+    failed: pd.DataFrame,
+    by_ip: Mapping[str, Any],
+    virtual: Mapping[tuple[str, str], set[Subject]],
+) -> Iterator[_Case]:
+    """The failed requests by cause and subject."""
+    import numpy as np
+
+    numbers = np.zeros(len(failed), dtype=np.int64)
+    kinds: list[tuple[Cause, Subject]] = []
+    for key, group in failed.groupby("cause"):
+        cause = known_causes()[str(key)]
+        for subject, places in _subjects(cause, group, by_ip, virtual).items():
+            numbers[places] = len(kinds)
+            kinds.append((cause, subject))
+    excess = baselines_of(log, failed.request_id, numbers.tolist())
+    parts = dict(iter(failed.groupby(numbers)))
+    examples = _examples(log, [id for part in parts.values() for id in part.request_id.dropna().head(3)])
+    for number, (cause, subject) in enumerate(kinds):
+        rows = parts[number]
+        some = examples[examples.request_id.isin(rows.request_id.dropna().head(3).tolist())]
+        yield _Case(cause, subject, rows, excess.get(number), some, int(failed.attrs["requests"]), by_ip)
+
+
+def _examples(log: Log, ids: list[str]) -> pd.DataFrame:
+    """All rows of some requests."""
+    import pyarrow as pa
+
+    wanted = log.lend(pa.table({"wanted": pa.array(ids, pa.string())}))
+    rows = log.table.semi_join(wanted, log.table.request_id == wanted.wanted)
+    shown = ["request_id", "proxy", "response_code", "flag_set", "response_code_details", "duration_ms"]
+    return to_pandas(log.run(rows.order_by("request_id", "start_time", "file", "line").select(*shown)))
+
+
+# what the subject of a cause is told from, beside the service
+_TOLD_BY = {
+    "host": ["upstream_host", "proxy", "outer_proxy"],
+    "client": ["client"],
+    "route": ["route_name", "proxy", "authority"],
+    "policy": ["response_code_details"],
+    "proxy": ["proxy"],
+    "authority": ["authority"],
+}
+
+
 def _subjects(
     cause: Cause, rows: pd.DataFrame, by_ip: Mapping[str, Any], virtual: Mapping[tuple[str, str], set[Subject]]
-) -> dict[Subject, list[Any]]:
-    """Which object each request is about."""
-    subjects: dict[Subject, list[Any]] = {}
-    for row in rows.itertuples():
+) -> dict[Subject, list[int]]:
+    """Which object each request is about; requests that are alike are looked at once."""
+    subjects: dict[Subject, list[int]] = {}
+    alike = rows.groupby(["service", *_TOLD_BY.get(cause.subject, [])], dropna=False, sort=False).ngroup()
+    for _, places in alike.groupby(alike, sort=False).groups.items():
+        row = next(rows.loc[places[:1]].itertuples())
         made_by = virtual.get((str(row.proxy), _host(row.authority)), set()) if cause.subject == "route" else set()
         subject = next(iter(made_by)) if len(made_by) == 1 else _subject(cause.subject, row, by_ip)
-        subjects.setdefault(subject, []).append(row.Index)
+        subjects.setdefault(subject, []).extend(places)
     return subjects
 
 
@@ -256,18 +293,16 @@ def _version(case: _Case, host: str) -> str:
 
 
 def _evidence(case: _Case) -> tuple[Evidence, ...]:
-    from meshnb.checks.causes_baseline import baselines, duration_clusters
-
     evidence = [Evidence.of("requests it explains", case.rows[_SHOWN], source="mesh.failed_requests()")]
     why = case.rows.groupby("why").size().sort_values(ascending=False).reset_index(name="requests")
     evidence.append(Evidence.of("what the decision rests on", why, source="mesh.failed_requests().why"))
-    both = case.log[case.log.request_id.isin(set(case.rows.request_id.dropna().head(3)))]
+    both = case.examples
     if len(both) > both.request_id.nunique():
-        columns = ["request_id", "proxy", "response_code", "flag_set", "response_code_details", "duration_ms"]
-        evidence.append(Evidence.of("both sides of the same requests", both[columns], source="mesh.access_log()"))
-    excess = baselines(case.log, case.rows)
-    if len(excess):
-        evidence.append(Evidence.of("where it is more frequent than elsewhere", excess, source="mesh.access_log()"))
+        evidence.append(Evidence.of("both sides of the same requests", both, source="mesh.access_log()"))
+    if case.excess is not None:
+        evidence.append(
+            Evidence.of("where it is more frequent than elsewhere", case.excess, source="mesh.access_log()")
+        )
     clusters = duration_clusters(case.rows)
     if len(clusters):
         evidence.append(Evidence.of("durations gather at", clusters, source="mesh.failed_requests().duration_ms"))

@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from meshnb.checks.requests import has_flag, inbound, success_rate
+from meshnb.checks.causes_log import AnyLog, open_log
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import ibis.expr.types as ir
 
 
-def reporter_gap(access_log: pd.DataFrame) -> str:
+def reporter_gap(access_log: AnyLog) -> str:
     """The gap between both sides' success rates and how much of it `DC` explains; empty if there is none.
 
     Args:
         access_log: rows of both sides.
     """
-    server_rows = access_log[inbound(access_log) & access_log.request_id.notna()]
-    client_rows = access_log[~inbound(access_log) & access_log.request_id.isin(set(server_rows.request_id))]
-    client, server = success_rate(client_rows), success_rate(server_rows)
+    log = open_log(access_log)
+    row = log.run(both_sides(log.table)).to_pylist()[0]
+    client, server = row["client_success"], row["server_success"]
     if client is None or server is None or server - client < 0.005:
         return ""
-    failed = client_rows[client_rows.response_code >= 500]
-    cut = set(server_rows.request_id[has_flag(server_rows, "DC")])
-    explained = int(failed.request_id.isin(cut).sum())
+    failed, explained = int(row["failed"]), int(row["explained"])
     return (
-        f"The client's side counts {client:.0%} success and the server's {server:.0%}. Of the {len(failed)} requests "
+        f"The client's side counts {client:.0%} success and the server's {server:.0%}. Of the {failed} requests "
         f"that failed for the client, the server logged {explained} as 0 DC (its client hung up), and a code of 0 is "
-        f"no error to a dashboard: that explains {explained / len(failed):.0%} of the gap."
+        f"no error to a dashboard: that explains {explained / failed:.0%} of the gap."
     )
+
+
+def both_sides(log: ir.Table) -> ir.Table:
+    """One row: success of the requests that the server's side logged, as both sides count it, and what `DC` explains.
+
+    A dashboard counts a code below 500 as success, and 0 is below. `failed` and `explained` count rows of the client.
+    """
+    named = log.filter(log.request_id.notnull())
+    served = named.upstream_cluster.startswith("inbound|").fill_null(False)
+    server = named.filter(served)
+    # flags are a set, sorted and joined by commas
+    hung_up: Any = (("," + server["flag_set"] + ",").contains(",DC,")).fill_null(False).cast("int64")
+    ids = server.group_by(of=server.request_id).agg(cut=hung_up.max())
+    client = named.filter(~served)
+    client = client.inner_join(ids, client.request_id == ids.of)
+    bad: Any = client.response_code >= 500
+    ours = client.agg(
+        client_success=(client.response_code < 500).cast("float64").mean(),
+        failed=bad.fill_null(False).cast("int64").sum(),
+        explained=(bad.fill_null(False) & (client.cut == 1)).cast("int64").sum(),
+    )
+    theirs = server.agg(server_success=(server.response_code < 500).cast("float64").mean())
+    result: ir.Table = ours.cross_join(theirs)
+    return result

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from meshnb.envoy.details import Transport, parse_details, transport_kind
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import ibis.expr.types as ir
+    import pyarrow as pa
 
 UNKNOWN = "unknown"
 
@@ -169,33 +170,53 @@ def _connection(details_text: str | None, transport_text: str | None) -> RowCaus
     return RowCause(cause, 1, "upstream", text)
 
 
-SIGNATURE = ["response_code", "flag_set", "response_code_details", "upstream_transport_failure_reason"]
+SIGNATURE = ("response_code", "flag_set", "response_code_details", "upstream_transport_failure_reason")
 
 
-def row_causes(log: pd.DataFrame, *, slow_ms: float) -> Any:
-    """What each row says; the rule runs once per distinct combination of code, flags, details and reason.
+def late(log: ir.Table, slow_ms: float) -> ir.BooleanValue:
+    """Which rows took longer than what counts as slow."""
+    result: Any = (log.duration_ms >= slow_ms).fill_null(False)
+    return result
+
+
+def suspect(log: ir.Table, slow_ms: float) -> ir.BooleanValue:
+    """Which rows may have something to say: those without flags, below 400 and in time do not; most are so."""
+    code = log.response_code
+    result: Any = (code >= 400) | (code == 0) | log["flag_set"].notnull() | late(log, slow_ms)
+    return result.fill_null(False)
+
+
+def signatures(log: ir.Table, slow_ms: float) -> ir.Table:
+    """The distinct combinations of all that `row_cause` reads, of suspect rows."""
+    rows = log.mutate(slow=late(log, slow_ms)).filter(suspect(log, slow_ms))
+    return rows.select(*SIGNATURE, "slow").distinct()
+
+
+def said_by(rows: pa.Table) -> tuple[list[RowCause], pa.Table]:
+    """What each signature says: the rule runs once for each of them, not for each row.
 
     Args:
-        log: rows of an access log.
-        slow_ms: what takes longer is slow.
+        rows: as `signatures` has them.
 
     Returns:
-        An array of `RowCause`, `None` where nothing was wrong.
+        What is said, and the signatures that say something with its place in that list, its cause and its rank.
     """
-    import numpy as np
+    import pyarrow as pa
 
-    slow = (log.duration_ms >= slow_ms).fillna(False)
-    # a row without flags, below 400 and in time has nothing to say; most are so
-    suspect = (log.response_code >= 400).fillna(False) | (log.response_code == 0).fillna(False)
-    suspect |= log["flag_set"].notna() | slow
-    places = np.flatnonzero(suspect.to_numpy(dtype=bool))
-    rows = log.iloc[places]
-    columns = [rows[column].astype(object).where(rows[column].notna(), None) for column in SIGNATURE]
-    known: dict[tuple[object, ...], RowCause | None] = {}
-    result = np.full(len(log), None, dtype=object)
-    for place, signature in zip(places, zip(*columns, slow.iloc[places], strict=True), strict=True):
-        if signature not in known:
-            code, flags, details, transport, late = signature
-            known[signature] = row_cause(code, flags, details, transport, bool(late))
-        result[place] = known[signature]
-    return result
+    texts = dict.fromkeys(SIGNATURE[1:], pa.string())
+    schema = pa.schema(
+        {"response_code": pa.int64(), **texts, "slow": pa.bool_(), "said": pa.int64(), "cause": pa.string(),
+         "rank": pa.int64()}
+    )  # fmt: skip
+    said: list[RowCause] = []
+    table: dict[str, list[Any]] = {name: [] for name in schema.names}
+    for row in sorted(rows.to_pylist(), key=lambda row: [str(value) for value in row.values()]):
+        code, flags, details, transport = signature = [row[name] for name in SIGNATURE]
+        one = row_cause(code, flags, details, transport, bool(row["slow"]))
+        if one is None:
+            continue
+        values = [*signature, row["slow"], len(said), one.cause, one.rank]
+        for column, value in zip(table.values(), values, strict=True):
+            column.append(value)
+        said.append(one)
+    return said, pa.table(table, schema=schema)

@@ -31,6 +31,7 @@ class Check:
         uses: tables that sharpen it.
         severity: how bad a failure is at its worst.
         function: the pure function.
+        scans: of these tables, those it only asks questions of: it is given them without their rows in memory.
     """
 
     code: str
@@ -39,6 +40,7 @@ class Check:
     uses: tuple[str, ...]
     severity: Severity
     function: CheckFunction
+    scans: tuple[str, ...] = ()
 
 
 class Tables(Protocol):
@@ -46,6 +48,9 @@ class Tables(Protocol):
 
     def table(self, name: str) -> Any:
         """The table of that name, a DataFrame."""
+
+    def scan(self, name: str) -> Any:
+        """The table of that name, to be asked without its rows in memory: what `causes_log.open_log` takes."""
 
     def absent(self, name: str) -> str:
         """Why the table cannot be made at all, empty if it can."""
@@ -64,13 +69,14 @@ def check(
     requires: Sequence[str],
     uses: Sequence[str] = (),
     severity: Severity = Severity.ERROR,
+    scans: Sequence[str] = (),
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a check. See `Check` for the arguments."""
 
     def decorate(function: CheckFunction) -> CheckFunction:
         if code in _CHECKS:
             raise UsageError(f"check {code} is registered twice")
-        _CHECKS[code] = Check(code, question, tuple(requires), tuple(uses), severity, function)
+        _CHECKS[code] = Check(code, question, tuple(requires), tuple(uses), severity, function, tuple(scans))
         return function
 
     return decorate
@@ -100,7 +106,7 @@ def find(code: str) -> Check:
 
 def run(check: Check, tables: Tables) -> list[Finding]:
     """Run one check; what it could not look at comes out as `unknown`, never as a pass."""
-    frames = {name: _made(name, tables) for name in (*check.requires, *check.uses)}
+    frames = {name: _made(name, tables, name in check.scans) for name in (*check.requires, *check.uses)}
     reasons = {name: tables.absent(name) for name in check.requires if frames[name] is None}
     if reasons:
         why = "; ".join(f"no {name}: {reason}" for name, reason in reasons.items())
@@ -112,9 +118,10 @@ def run(check: Check, tables: Tables) -> list[Finding]:
     return findings
 
 
-def _made(name: str, tables: Tables) -> Any:
+def _made(name: str, tables: Tables, scan: bool) -> Any:
     """The table, or `None` if it is absent; that no document of it can be read shows only once it is made."""
-    frame = None if tables.absent(name) else tables.table(name)
+    make = tables.scan if scan else tables.table
+    frame = None if tables.absent(name) else make(name)
     return None if tables.absent(name) else frame
 
 

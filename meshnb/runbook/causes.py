@@ -58,8 +58,12 @@ class CauseViews(MeshBase):
         from meshnb.checks.causes_assign import failed_requests
 
         mesh = cast("Mesh", self)
-        tables = {name: None if mesh.absent(name) else mesh.table(name) for name in ("routes", "endpoints")}
-        return failed_requests(mesh.access_log(), routes=tables["routes"], endpoints=tables["endpoints"])
+        if "failed_requests" not in self._made:
+            tables = {name: None if mesh.absent(name) else mesh.table(name) for name in ("routes", "endpoints")}
+            self._made["failed_requests"] = failed_requests(
+                mesh.scan("access_log"), routes=tables["routes"], endpoints=tables["endpoints"]
+            )
+        return self._made["failed_requests"].copy(deep=False)
 
     @returns(CAUSE_SHARES)
     def cause_shares(self) -> pd.DataFrame:
@@ -104,7 +108,7 @@ class CauseViews(MeshBase):
         mesh = cast("Mesh", self)
         failed = self.failed_requests()
         chosen = failed[failed.cause == cause] if cause else failed
-        return table(baselines(mesh.access_log(), chosen), title="More frequent than elsewhere")
+        return table(baselines(mesh.scan("access_log"), chosen), title="More frequent than elsewhere")
 
     def story_chart(self, request_id: str = "") -> Chart:
         """The steps in the life of one request in time, a row per connection; see `mesh.story`.
@@ -125,5 +129,5 @@ class CauseViews(MeshBase):
         """The gap between success as clients and as servers report it, and how much of it `DC` explains."""
         from meshnb.checks.causes_gap import reporter_gap
 
-        text = reporter_gap(cast("Mesh", self).access_log())
+        text = reporter_gap(cast("Mesh", self).scan("access_log"))
         return text or "Both sides report the same success, or the log of one side is missing."

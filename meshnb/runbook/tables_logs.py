@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from meshnb.errors import FormatError, NotFound
+from meshnb.checks.causes_log import Log, open_log
+from meshnb.errors import FormatError, NotFound, UsageError
 from meshnb.loaders.access_log import scan_access_log
 from meshnb.loaders.access_log_lines import LogFile
 from meshnb.loaders.log_times import lines_between
@@ -53,6 +55,26 @@ class LogTables(MeshBase):
             ['NC']
         """
         return self._logs(proxy, "access_log", ACCESS_LOG)
+
+    def scan(self, name: str) -> Log:
+        """The access logs of all proxies within the window, to be asked without their rows in memory.
+
+        Args:
+            name: `access_log`; no other table is as large.
+
+        Raises:
+            UsageError: another table.
+        """
+        if name != "access_log":
+            raise UsageError(f"table {name!r} cannot be scanned", hint=f"take mesh.table({name!r})")
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> Log:
+        files = self._log_files("")
+        if ("access_log", "") in self._made or not files:
+            return open_log(self.access_log())
+        return open_log(scan_access_log(files).filter(self._in_window()))
 
     def container_log(self, pod: str, container: str) -> str:
         """The log of a container as it was captured, within the window of the mesh (both ends included).

@@ -1,0 +1,182 @@
+"""The access log as one logical table, whatever holds it: what the expressions of the causes are run on.
+
+Rows in memory and files are DuckDB's: a scan is written once, column by column, to Parquet files of a temporary folder,
+so that no question needs all rows in memory. A table of an Ibis backend (Spark, ClickHouse …) stays where it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Union
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pandas as pd
+    import pyarrow as pa
+
+COLUMNS = (
+    "proxy", "start_time", "method", "path", "response_code", "flag_set", "response_code_details",
+    "upstream_transport_failure_reason", "duration_ms", "user_agent", "request_id", "authority", "upstream_host",
+    "upstream_cluster", "upstream_local_address", "downstream_local_address", "downstream_remote_address",
+    "requested_server_name", "route_name", "file", "line",
+)  # fmt: skip
+"""What the causes look at."""
+MEMORY = "768MB"
+"""What DuckDB may hold in memory of a log; beyond that it uses the temporary folder."""
+
+
+class Scan(Protocol):
+    """A log in files, not read yet; `scan_access_log` makes one."""
+
+    def spill(self, folder: Path, *, columns: Sequence[str]) -> str:
+        """Write the rows to Parquet files, return the SQL of DuckDB that reads them back."""
+
+
+class Log(Protocol):
+    """An engine with an access log in it."""
+
+    table: ir.Table
+
+    def run(self, expression: ir.Table) -> pa.Table:
+        """The rows of an expression."""
+
+    def keep(self, expression: ir.Table) -> ir.Table:
+        """The expression as a table of the engine, computed once."""
+
+    def lend(self, rows: pa.Table) -> ir.Table:
+        """Rows from here as a table of the engine."""
+
+
+AnyLog = Union["pd.DataFrame", "ir.Table", Scan, Log]
+
+
+def open_log(log: AnyLog, columns: Sequence[str] = COLUMNS) -> Log:
+    """The log as a table in an engine.
+
+    Args:
+        log: rows, a scan, or a table of an Ibis backend with the columns of `ACCESS_LOG`; a `Log` is given back.
+        columns: those that will be asked for.
+    """
+    import ibis.expr.types as ir
+    import pandas as pd
+
+    if isinstance(log, DuckDbLog | BackendLog):
+        return log
+    if isinstance(log, ir.Table):
+        return BackendLog(log)
+    if isinstance(log, pd.DataFrame):
+        return DuckDbLog.of_rows(log, columns)
+    return DuckDbLog.of_scan(log, columns)  # type: ignore[arg-type]
+
+
+class DuckDbLog:
+    """A log that DuckDB reads: rows in memory, or a Parquet file in a folder that goes when this object does."""
+
+    def __init__(self) -> None:
+        import duckdb
+
+        folder = tempfile.TemporaryDirectory(prefix="meshnb-log-")
+        weakref.finalize(self, folder.cleanup)
+        self.folder = Path(folder.name)
+        self.connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder.name})
+        self.connection.execute("SET TimeZone = 'UTC'")
+        self.table: ir.Table
+        self._numbers = itertools.count()
+        self._rows: list[pa.Table] = []
+
+    @classmethod
+    def of_rows(cls, df: pd.DataFrame, columns: Sequence[str]) -> DuckDbLog:
+        """Of rows in memory, which are not copied."""
+        import pyarrow as pa
+
+        self = cls()
+        self.table = self.lend(pa.Table.from_pandas(df[list(columns)], preserve_index=False))
+        return self
+
+    @classmethod
+    def of_scan(cls, scan: Scan, columns: Sequence[str]) -> DuckDbLog:
+        """Of a scan, read once."""
+        import ibis
+
+        self = cls()
+        rows = self.folder / "rows"
+        rows.mkdir()
+        self.connection.execute(f"CREATE VIEW log AS {scan.spill(rows, columns=columns)}")
+        head = self.connection.sql("FROM log LIMIT 0").to_arrow_table()
+        self.table = ibis.table(ibis.schema(_types(head)), name="log")
+        return self
+
+    def run(self, expression: ir.Table) -> pa.Table:
+        """The rows of an expression."""
+        return self.connection.sql(self._sql(expression)).to_arrow_table()
+
+    def keep(self, expression: ir.Table) -> ir.Table:
+        """The expression as a temporary table."""
+        import ibis
+
+        name = f"kept_{next(self._numbers)}"
+        self.connection.execute(f"CREATE TEMP TABLE {name} AS {self._sql(expression)}")
+        return ibis.table(expression.schema(), name=name)
+
+    def lend(self, rows: pa.Table) -> ir.Table:
+        """Rows from here as a table."""
+        import ibis
+
+        name = f"lent_{next(self._numbers)}"
+        rows = _without_zone(rows)
+        self._rows.append(rows)
+        self.connection.register(name, rows)
+        return ibis.table(ibis.schema(_types(rows)), name=name)
+
+    def _sql(self, expression: ir.Table) -> str:
+        import ibis
+
+        return str(ibis.to_sql(expression, dialect="duckdb"))
+
+
+class BackendLog:
+    """A log that lies in an engine of Ibis."""
+
+    def __init__(self, table: ir.Table) -> None:
+        self.table = table
+        self._backend = table.get_backend()
+
+    def run(self, expression: ir.Table) -> pa.Table:
+        """The rows of an expression."""
+        return self._backend.to_pyarrow(expression)
+
+    def keep(self, expression: ir.Table) -> ir.Table:
+        """The expression as Ibis keeps one: cached by Spark, a temporary table elsewhere."""
+        return expression.cache()
+
+    def lend(self, rows: pa.Table) -> ir.Table:
+        """Rows from here as a table."""
+        import ibis
+
+        return ibis.memtable(_without_zone(rows))
+
+
+def _without_zone(rows: pa.Table) -> pa.Table:
+    """Times are UTC throughout and carry no zone within an engine; texts are texts even where all are missing."""
+    import pyarrow as pa
+
+    def fit(kind: Any) -> Any:
+        if pa.types.is_timestamp(kind):
+            return pa.timestamp("us")
+        return pa.string() if pa.types.is_null(kind) or pa.types.is_large_string(kind) else kind
+
+    return rows.cast(pa.schema([(field.name, fit(field.type)) for field in rows.schema]))
+
+
+def _types(rows: pa.Table) -> dict[str, str]:
+    """Names of Ibis' types."""
+    import pyarrow as pa
+
+    names = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "boolean"}
+    return {
+        field.name: "timestamp(6)" if pa.types.is_timestamp(field.type) else names[field.type] for field in rows.schema
+    }

@@ -55,8 +55,9 @@ def failed(log: ir.Table) -> ir.BooleanValue:
     a TCP connection.
     """
     code, flags, details = log.response_code, log["flag_set"], log.response_code_details
-    flagged = flags.notnull() & flags.notin(list(_HARMLESS))
-    refused = (code >= 400) & details.notnull() & (details != "via_upstream")
+    # what is missing makes a condition missing, which is no reason to call the request failed
+    flagged = flags.notin(list(_HARMLESS))
+    refused = (code >= 400) & (details != "via_upstream")
     silent = (code == 0) & log.method.notnull()
     result: Any = ((code >= 500) | flagged | refused | silent).fill_null(False)
     return result
@@ -76,16 +77,15 @@ def summary(log: ir.Table, by: Sequence[str], *, exact: bool = True) -> ir.Table
     """
     import ibis
 
-    bad = failed(log).cast("int64")
     groups = log.group_by(list(by)).agg(
         requests=log.count(),
-        failed=bad.sum(),
-        error_rate=bad.mean(),
+        failed=failed(log).cast("int64").sum(),
         quantiles=_quantiles(log.duration_ms, exact),
         max_ms=log.duration_ms.max(),
     )
-    columns = [*by, "requests", "failed", "error_rate"]
-    return groups.select(*columns, **_apart(groups), max_ms="max_ms").order_by([ibis.desc("requests"), *by])
+    rate = groups.failed / groups.requests
+    columns = groups.select(*by, "requests", "failed", error_rate=rate, **_apart(groups), max_ms="max_ms")
+    return columns.order_by([ibis.desc("requests"), *by])
 
 
 def _quantiles(column: ir.IntegerColumn, exact: bool) -> Any:

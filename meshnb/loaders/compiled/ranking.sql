@@ -50,19 +50,12 @@ FROM (
           (
             "t0"."response_code" >= 500
           )
-          OR (
-            (
-              "t0"."flag_set" IS NOT NULL
-            ) AND NOT (
-              "t0"."flag_set" IN ('DI', 'RFCF')
-            )
+          OR NOT (
+            "t0"."flag_set" IN ('DI', 'RFCF')
           )
           OR (
             (
               "t0"."response_code" >= 400
-            )
-            AND (
-              "t0"."response_code_details" IS NOT NULL
             )
             AND (
               "t0"."response_code_details" <> 'via_upstream'
@@ -84,19 +77,12 @@ FROM (
           (
             "t0"."response_code" >= 500
           )
-          OR (
-            (
-              "t0"."flag_set" IS NOT NULL
-            ) AND NOT (
-              "t0"."flag_set" IN ('DI', 'RFCF')
-            )
+          OR NOT (
+            "t0"."flag_set" IN ('DI', 'RFCF')
           )
           OR (
             (
               "t0"."response_code" >= 400
-            )
-            AND (
-              "t0"."response_code_details" IS NOT NULL
             )
             AND (
               "t0"."response_code_details" <> 'via_upstream'

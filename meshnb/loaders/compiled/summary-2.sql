@@ -3,7 +3,7 @@ SELECT
   "t1"."by_2",
   "t1"."requests",
   "t1"."failed",
-  "t1"."error_rate",
+  "t1"."failed" / "t1"."requests" AS "error_rate",
   LIST_EXTRACT("t1"."quantiles", 1) AS "p50_ms",
   LIST_EXTRACT("t1"."quantiles", 2) AS "p90_ms",
   LIST_EXTRACT("t1"."quantiles", 3) AS "p99_ms",
@@ -18,19 +18,12 @@ FROM (
         (
           "t0"."response_code" >= 500
         )
-        OR (
-          (
-            "t0"."flag_set" IS NOT NULL
-          ) AND NOT (
-            "t0"."flag_set" IN ('DI', 'RFCF')
-          )
+        OR NOT (
+          "t0"."flag_set" IN ('DI', 'RFCF')
         )
         OR (
           (
             "t0"."response_code" >= 400
-          )
-          AND (
-            "t0"."response_code_details" IS NOT NULL
           )
           AND (
             "t0"."response_code_details" <> 'via_upstream'
@@ -46,39 +39,6 @@ FROM (
         FALSE
       ) AS BIGINT)
     ) AS "failed",
-    AVG(
-      CAST(COALESCE(
-        (
-          "t0"."response_code" >= 500
-        )
-        OR (
-          (
-            "t0"."flag_set" IS NOT NULL
-          ) AND NOT (
-            "t0"."flag_set" IN ('DI', 'RFCF')
-          )
-        )
-        OR (
-          (
-            "t0"."response_code" >= 400
-          )
-          AND (
-            "t0"."response_code_details" IS NOT NULL
-          )
-          AND (
-            "t0"."response_code_details" <> 'via_upstream'
-          )
-        )
-        OR (
-          (
-            "t0"."response_code" = 0
-          ) AND (
-            "t0"."method" IS NOT NULL
-          )
-        ),
-        FALSE
-      ) AS BIGINT)
-    ) AS "error_rate",
     QUANTILE_CONT(CAST("t0"."duration_ms" AS DOUBLE), [0.5, 0.9, 0.99]) AS "quantiles",
     MAX("t0"."duration_ms") AS "max_ms"
   FROM "log" AS "t0"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ONE_REPLICA_SHARE, ONE_REPLICA_FACTOR, MIN_REQUESTS = 0.8, 5.0, 5
 """One replica is the slow one if it has this share of the timeouts and times out this much more often than the rest."""
+FEW_FRESH = 5
+"""With this many closes on reuse for each on a fresh connection, the fresh ones are few."""
 EJECTION_ERRORS = 1
 """Server errors of a cluster before its `UH` that make an ejection likelier than missing endpoints."""
 
@@ -141,12 +143,33 @@ def _closed_connections(cases: list[Circumstance], facts: Facts) -> None:
             case.decide(UNKNOWN, 0.3, "every connection is closed at once; the server's own log is missing")
         else:
             case.decide("connection_closed", 0.6, "closed without an answer; the server's own log is missing")
-    # an application that hangs up on a request does so on used connections too; a race never hits fresh ones
-    sure = [case for case in _of(closed, "connection_closed") if case.confidence >= 0.9]
-    hung_up = {(case.upstream_host, case.about) for case in sure}
-    for case in _of(closed, "keepalive_race"):
-        if (case.upstream_host, case.about) in hung_up:
-            case.decide("connection_closed", 0.8, "fresh connections are closed on the same path as well")
+    _fresh_ones(closed, facts)
+
+
+def _fresh_ones(closed: list[Circumstance], facts: Facts) -> None:
+    """Closes on fresh connections: an application that hangs up closes used ones too, a race never hits fresh ones.
+
+    But what looks fresh may have been opened before the log begins. A few such closes among many on reuse, of a path
+    that is served well otherwise, are no proof of either.
+    """
+    counts: dict[tuple[str | None, str | None], Counter[str]] = defaultdict(Counter)
+    for case in closed:
+        if case.cause == "keepalive_race" or (case.cause == "connection_closed" and case.confidence >= 0.9):
+            counts[case.upstream_host, case.about][case.cause] += case.requests
+    for (host, path), seen in counts.items():
+        fresh, reused = seen["connection_closed"], seen["keepalive_race"]
+        if not fresh or not reused:
+            continue
+        few = FEW_FRESH * fresh <= reused and host is not None and path is not None
+        cause = "keepalive_race" if few and facts.good_paths(str(host), {str(path)}) else "connection_closed"
+        for case in closed:
+            if (case.upstream_host, case.about) != (host, path) or case.cause not in seen:
+                continue
+            if cause == "keepalive_race":
+                why = "most closed on reuse; those few that look fresh may be older than the log"
+                case.decide(cause, 0.75 if case.used_before else 0.6, why)
+            elif case.cause == "keepalive_race":
+                case.decide(cause, 0.8, "fresh connections are closed on the same path as well")
 
 
 def _one_path(cases: list[Circumstance], facts: Facts) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -19,6 +21,7 @@ VERDICT = "Verdict"
 _SYMBOLS = {"error": "✖", "warning": "▲", "info": "ℹ", "pass": "✔", "unknown": "?"}  # noqa: RUF001
 
 
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z")
 _WHOLE = 10
 """Failures shown whole; of more than that the rest can be opened one by one."""
 
@@ -182,13 +185,18 @@ def _evidence(evidence: Evidence) -> str:
     if not evidence.rows:
         return f"<p>{statement}{source}</p>"
     names = list(dict.fromkeys(name for row in evidence.rows for name in row))
-    rows = [[row.get(name) for name in names] for row in evidence.rows]
+    rows = [[_moment(row.get(name)) for name in names] for row in evidence.rows]
     total = max(evidence.total, len(rows))
     count = f"{len(rows)} of {total:,} rows" if total > len(rows) else f"{total} row{'s' if total != 1 else ''}"
     return (
         f'<details><summary>{statement} <span class="dim">{count}</span>{source}</summary>'
         f"{html_table(names, rows)}</details>"
     )
+
+
+def _moment(value: Any) -> Any:
+    """A time as a time; evidence keeps them as text."""
+    return datetime.fromisoformat(value) if isinstance(value, str) and _MOMENT.fullmatch(value) else value
 
 
 def _fix(fix: Fix, number: int, count: int) -> str:
@@ -217,4 +225,4 @@ def _footer(finding: Finding) -> str:
 def evidence_text(evidence: Evidence) -> str:
     """The rows of a piece of evidence as aligned text."""
     names = list(dict.fromkeys(name for row in evidence.rows for name in row))
-    return text_table(names, [[row.get(name) for name in names] for row in evidence.rows])
+    return text_table(names, [[_moment(row.get(name)) for name in names] for row in evidence.rows])

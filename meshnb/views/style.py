@@ -123,7 +123,7 @@ def _heading(name: str, kind: str, values: list[Any]) -> str:
     classes = f' class="{kind}"' if kind else ""
     width = min(max((len(text_of(value)) for value in values), default=0) + 1, 20)
     part = max(map(len, name.replace("_", "_ ").split(" ")), default=0)
-    room = "" if kind or width <= part else f' style="min-width:{width}ch"'
+    room = "" if kind or width <= part else f' style="--w:{width}ch"'
     return f'<th{classes} scope="col"{room}>{escape(name).replace("_", "_<wbr>")}</th>'
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import books
 
-from meshnb.model.finding import Findings, Fix, Severity, Status, Subject
-from meshnb.views.findings import FINDINGS_MEDIA, FindingList, as_html, as_text
+from meshnb.model.finding import Evidence, Findings, Fix, Severity, Status, Subject
+from meshnb.views.findings import FINDINGS_MEDIA, FindingList, as_html, as_text, evidence_text
 
 
 def bundle(*findings, title=""):
@@ -64,6 +64,14 @@ def test_of_many_failures_the_first_are_whole_and_the_rest_can_be_opened():
     assert '<summary class="dim">15 more that could not be looked at</summary>' in text
     assert all(f"route-{i:02}" in text for i in range(30)) and all(f"mesh-{i:02}" in text for i in range(25))
     assert text.count("kind: DestinationRule") == 30, "nothing is left out, also not in print"
+
+
+def test_times_in_evidence_are_written_as_in_tables():
+    rows = ({"start_time": "2026-11-23T16:34:03.203000Z", "path": "/2026"},)
+    evidence = Evidence("requests cut off", rows)
+    text = as_html(FindingList([books.broken(evidence=(evidence,))]))
+    assert '<td class="t">2026-11-23 16:34:03.203</td>' in text and "<td>/2026</td>" in text
+    assert "2026-11-23 16:34:03.203" in evidence_text(evidence)
 
 
 def test_what_stands_between_backticks_is_code():

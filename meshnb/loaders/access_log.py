@@ -10,22 +10,22 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from meshnb.errors import FormatError, UsageError
+from meshnb.errors import FormatError
+from meshnb.loaders.access_log_engine import run
 from meshnb.loaders.access_log_format import JSON_KEYS, LogFormat, TextFormat, parse_log_format
 from meshnb.loaders.access_log_lines import (
     Damage,
-    Lines,
     LogFile,
     find_files,
     has_blank_lines,
     sampled_keys,
     without_copies,
 )
-from meshnb.loaders.access_log_native import LineCount, clean_files, native_query
+from meshnb.loaders.access_log_native import clean_files
 from meshnb.loaders.access_log_spill import copy_to, spill
-from meshnb.loaders.access_log_sql import OTHER_REASONS, Plan, name, pick, query
+from meshnb.loaders.access_log_sql import OTHER_REASONS, Plan, name
 from meshnb.model.frame import returns, to_pandas
 from meshnb.model.tables.logs import ACCESS_LOG, SKIPPED_LINES
 
@@ -338,81 +338,6 @@ class AccessLog:
         return column
 
     def _run(self, sql: str, *, where: str = "true", numbered: bool = False, careful: bool = False) -> pa.Table:
-        """An SQL query over the lines, as the table `log`, with `reason` and `excerpt` for what is no row.
-
-        Args:
-            sql: the query.
-            where: which lines `log` holds.
-            numbered: whether the query gives every line with its number.
-            careful: read line by line even if the files look clean.
-        """
-        import duckdb
-
-        clean = [] if careful else clean_files(self._files, self._plan)
-        if clean:
-            counted = [each.file.path for each in clean if numbered or each.compression == "zstd"]
-            count = LineCount(counted) if counted else None
-            try:
-                table = self._query(native_query(clean, self._plan, sql + where), sql, where)
-            except (duckdb.Error, OSError):
-                clean = []  # not so clean after all, or the query is wrong: the careful way tells
-            lines = count.lines() if clean and count else 0
-            if clean and (lines == _rows(table) if numbered else lines >= 0):
-                self._damage = []
-                return table
-        given = Lines(self._files)
-        try:
-            table = self._query(query(self._plan.only(sql + where)), sql, where, given)
-        except duckdb.InvalidInputException:
-            if given.error is None:
-                raise
-            raise given.error from None
-        except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
-            raise UsageError(
-                f"not an expression over the access log: {str(error).splitlines()[0]}",
-                hint=f"columns: {', '.join(self.columns)}",
-            ) from error
-        self._damage = given.damage
+        """An SQL query over the lines; see `run`."""
+        table, self._damage = run(self._files, self._plan, sql, where=where, numbered=numbered, careful=careful)
         return table
-
-    def _query(self, rows: str, sql: str, where: str, lines: Lines | None = None) -> pa.Table:
-        import duckdb
-
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            if lines is not None:
-                connection.register("lines", lines.reader())
-            connection.execute(f"CREATE TEMP VIEW log AS SELECT * FROM ({self._named(rows)}) WHERE {where}")
-            return _in_utc(connection.sql(sql).to_arrow_table())
-
-    def _named(self, rows: str) -> str:
-        """Rows with the names of their file, proxy, pod and container."""
-        files = pick([file.name for file in self._files])
-        proxies = pick([file.proxy for file in self._files])
-        pods = pick([file.pod for file in self._files])
-        columns = {
-            "file": files,
-            "line": "no",
-            "pod": f"coalesce(nullif(split_part(prefix, '/', 2), ''), nullif({pods}, ''))",
-            "container": "nullif(split_part(split_part(prefix, '/', 3), ']', 1), '')",
-            "proxy": f"coalesce(nullif({proxies}, ''), nullif(split_part(prefix, '/', 2), ''))",
-        }
-        made = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
-        return f"SELECT {made}, * EXCLUDE (file_id, no, prefix) FROM ({rows})"
-
-
-def _rows(table: pa.Table) -> int:
-    """How many rows were read, also if they went to a file."""
-    return int(table[0][0].as_py()) if table.column_names == ["Count"] else len(table)
-
-
-def _in_utc(table: pa.Table) -> pa.Table:
-    """Times marked as UTC, which they are, and sums as plain integers."""
-    import pyarrow as pa
-
-    def fit(kind: Any) -> Any:
-        if pa.types.is_timestamp(kind):
-            return pa.timestamp("us", tz="UTC")
-        return pa.int64() if pa.types.is_decimal(kind) and kind.scale == 0 else kind
-
-    return table.cast(pa.schema([(f.name, fit(f.type)) for f in table.schema]))

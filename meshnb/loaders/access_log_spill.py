@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshnb.loaders.access_log_engine import query_rows
 from meshnb.loaders.access_log_native import LineCount, clean_files, native_query
 from meshnb.loaders.access_log_sql import name, quote
 
@@ -62,7 +63,7 @@ def _parts(log: AccessLog, folder: Path, columns: Sequence[str]) -> list[Path]:
         count = LineCount([clean.file.path])
         sql = copy_to(parts[-1], [column for column in columns if column != "line"])
         try:
-            written = type(log)([clean.file], log._plan)._query(native_query([clean], log._plan, sql), sql, "true")
+            written = query_rows([clean.file], native_query([clean], log._plan, sql), sql, "true")
         except (duckdb.Error, OSError):
             return []
         if count.lines() != written[0][0].as_py():

@@ -11,6 +11,7 @@ import pytest
 import zstandard
 
 from meshnb.loaders.access_log import AccessLog, scan_access_log
+from meshnb.loaders.access_log_engine import query_rows
 from meshnb.loaders.access_log_native import clean_files, native_query
 
 DATA = Path(__file__).parents[1] / "data/logs"
@@ -41,7 +42,7 @@ def test_both_ways_give_the_same(tmp_path, kind):
     pd.testing.assert_frame_equal(log.to_pandas(), careful(log))
     names = ", ".join(f'"{column}"' for column in log.columns)
     sql = f"SELECT {names} FROM log"
-    table = log._query(native_query(clean_files(log._files, log._plan), log._plan, sql), sql, "true")
+    table = query_rows(log._files, native_query(clean_files(log._files, log._plan), log._plan, sql), sql, "true")
     assert table.num_rows == len(LINES[kind]), "the fast way itself, with nothing to fall back on"
 
 

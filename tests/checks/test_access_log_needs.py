@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -69,3 +70,9 @@ def test_without_request_ids_a_gateway_that_passes_an_error_on_looks_guilty():
 def test_findings_are_worded_without_times_and_durations(column):
     bare = lacking_column(scenario("2-slow"), column)
     assert causes(access_log=bare, routes=None, endpoints=None, pods=None)
+
+
+def test_the_documentation_has_the_same_table():
+    text = (Path(__file__).parents[2] / "docs/causes.md").read_text(encoding="utf-8")
+    for need in NEEDS.values():
+        assert f"| `{need.operator}` | {', '.join(need.causes)} |" in text

@@ -73,7 +73,9 @@ def open(
     elif str(source).partition(":")[0] == "live":
         from meshnb.runbook.live import connect
 
-        snapshot = connect(str(source).partition(":")[2], namespaces=[namespace] if namespace else []).snapshot
+        context, spaces = str(source).partition(":")[2], [namespace] if namespace else []
+        # runbooks ask the mesh's Prometheus too; that there is none is a note, and what needs it is unknown
+        snapshot = connect(context, namespaces=spaces, prometheus="find").snapshot
     else:
         snapshot = Snapshot.open(source)
     if isinstance(window, str):

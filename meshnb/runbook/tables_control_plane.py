@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _TELEMETRY = Needs("prometheus", "prometheus/telemetry.")
 _NO_METRICS = (
-    "give them: `meshnb capture --prometheus URL`, `meshnb.connect(prometheus=URL)`, or `meshnb record URL` alone"
+    "give them: `meshnb capture --with prometheus` or `--prometheus URL`, `meshnb.connect(prometheus=URL)`, or "
+    "`meshnb record URL` alone"
 )
 _SETTINGS = ("kubernetes/deployments.", "kubernetes/configmaps.", "kubernetes/horizontalpodautoscalers.")
 

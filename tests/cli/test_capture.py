@@ -159,3 +159,12 @@ def test_links_of_a_capture_are_kept_in_its_manifest(api, tmp_path, capsys):
     assert Snapshot.open(tmp_path / "s").manifest.links == {"kiali": "https://k.example/kiali"}
     assert main([*command, "--link", "kiali"]) == 64
     assert "write it like kiali=https://" in capsys.readouterr().err
+
+
+def test_a_live_source_looks_for_the_meshs_prometheus_and_is_unknown_without_one(api):
+    import meshnb
+
+    mesh = meshnb.open("live", namespace="istioinaction")
+    assert any("no Prometheus" in note for note in mesh.snapshot.manifest.notes)
+    (finding,) = mesh.check("MNB0354")
+    assert finding.status == "unknown" and "holds no metrics" in finding.summary

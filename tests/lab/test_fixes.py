@@ -94,3 +94,17 @@ def test_a_fix_of_a_destination_rule_keeps_its_subsets(lab: LabHome, tmp_path: P
     assert "NACK" not in str(change.proxies)
     log = records(lab, GATEWAY, send(lab, "keepalive-race"))
     assert not [row for row in log if row["response_flags"] == "NC"] and {r["authority"] for r in log} == {HOST}
+
+
+def test_the_remedy_step_by_step(lab: LabHome, tmp_path: Path):
+    """S10-34: open before, done after, by what two captures of real Envoys say."""
+    labs.break_("missing-subset", lab)
+    send(lab, "missing-subset")
+    before = Mesh(capture(tmp_path / "before", lab))
+    fix = next(fix for one in before.check("MNB0101") for fix in one.fix if fix.kind == "yaml")
+    labs.apply_objects([yaml.safe_load(fix.text)], lab)
+    send(lab, "missing-subset")
+    after = Mesh(capture(tmp_path / "after", lab))
+    steps = before.remedy(host=HOST, after=after).df.set_index("step")
+    assert steps.state[["apply", "clusters", "describe", "call"]].tolist() == ["done"] * 4
+    assert steps.seen["call"] == "0 of 40 requests got 503"

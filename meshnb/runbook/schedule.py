@@ -1,4 +1,4 @@
-"""Text that makes a scheduler run a runbook again and again: a crontab line, systemd units, a Kubernetes CronJob.
+"""Text that makes a scheduler run a runbook, or capture, again and again: a crontab line, systemd units, a CronJob.
 
 Nothing is installed: the text is printed, and the user puts it where it belongs. Each run writes to a folder of its
 own, named by its time in UTC, so no report is lost.
@@ -17,6 +17,7 @@ from meshnb.model.window import parse_duration
 from meshnb.runbook.library import Runbook
 from meshnb.runbook.parameters import convert
 
+_CAPTURE = ("context", "istio-namespace", "namespace", "prometheus", "since", "tail", "workload")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -54,6 +55,16 @@ class Job:
             )
         _times(self.every)
 
+    @property
+    def name(self) -> str:
+        """Name of the runbook."""
+        return self.runbook.name
+
+    @property
+    def about(self) -> str:
+        """What is done, as words of `meshnb`."""
+        return f"run {self.runbook.name}"
+
     def arguments(self, out: str) -> list[str]:
         """The arguments of `meshnb`."""
         given = [part for name, value in self.parameters.items() for part in ("-p", f"{name}={value}")]
@@ -66,7 +77,43 @@ class Job:
         return f"{shlex.join(words)} {shlex.quote(self.out.rstrip('/') + '/')}{folder}"
 
 
-def crontab(job: Job) -> str:
+@dataclass(frozen=True, slots=True)
+class CaptureJob:
+    """A capture to be made again and again, each a bundle of its own: what `kubectl top` in a loop is for, and more.
+
+    Args:
+        parameters: options of `meshnb capture` by their long name, such as `namespace` or `since`.
+        every: how often; also how far back logs and metrics are taken.
+        out: folder of the bundles.
+        command: how meshnb is started there.
+
+    Raises:
+        UsageError: an option that is not known, or an interval that does not divide an hour or a day.
+    """
+
+    parameters: Mapping[str, str]
+    every: str = "1h"
+    out: str = "captures"
+    command: str = "meshnb"
+    name = "capture"
+    about = "capture"
+
+    def __post_init__(self) -> None:
+        _times(self.every)
+        if unknown := sorted(set(self.parameters) - set(_CAPTURE)):
+            raise UsageError(f"a scheduled capture takes no {unknown[0]!r}", hint=", ".join(_CAPTURE))
+
+    def line(self, folder: str) -> str:
+        """The command for a shell; `folder`, which names the bundle, is left for the shell to expand."""
+        given = {"with": "prometheus", "since": self.every, **self.parameters}
+        if "prometheus" in self.parameters:
+            del given["with"]
+        options = [part for name, value in given.items() for part in (f"--{name}", value)]
+        words = [*shlex.split(self.command), "capture", "--quiet", *options, "--out"]
+        return f"{shlex.join(words)} {shlex.quote(self.out.rstrip('/') + '/')}{folder}.tar.gz"
+
+
+def crontab(job: Job | CaptureJob) -> str:
     """A line for `crontab -e`.
 
     Example:
@@ -78,13 +125,13 @@ def crontab(job: Job) -> str:
     minute, hour = _times(job.every)
     # cron takes a bare % for the end of the line
     command = job.line("$(date -u +%Y%m%dT%H%MZ)").replace("%", "\\%")
-    about = f"# meshnb run {job.runbook.name} every {job.every}; cron mails what it prints. Add it with: crontab -e"
+    about = f"# meshnb {job.about} every {job.every}; cron mails what it prints. Add it with: crontab -e"
     return f"{about}\n{minute} {hour} * * * {command}"
 
 
-def systemd(job: Job) -> str:
+def systemd(job: Job | CaptureJob) -> str:
     """A service and a timer for systemd, one after the other, each headed by its file name."""
-    name = f"meshnb-{_slug(job.runbook.name)}"
+    name = f"meshnb-{_slug(job.name)}"
     minute, hour = _times(job.every)
     calendar = f"*-*-* {_systemd(hour)}:{_systemd(minute)}:00 UTC"
     # systemd takes % for a specifier and $ for a variable; the shell is to see both
@@ -92,7 +139,7 @@ def systemd(job: Job) -> str:
     quoted = shell.replace("\\", "\\\\").replace('"', '\\"')
     return f"""# ~/.config/systemd/user/{name}.service
 [Unit]
-Description=meshnb run {job.runbook.name}
+Description=meshnb {job.about}
 
 [Service]
 Type=oneshot
@@ -101,7 +148,7 @@ ExecStart=/bin/sh -c "{quoted}"
 
 # ~/.config/systemd/user/{name}.timer
 [Unit]
-Description=meshnb run {job.runbook.name} every {job.every}
+Description=meshnb {job.about} every {job.every}
 
 [Timer]
 OnCalendar={calendar}
@@ -113,7 +160,7 @@ WantedBy=timers.target
 # then: systemctl --user daemon-reload && systemctl --user enable --now {name}.timer"""
 
 
-def cronjob(job: Job, *, image: str, namespace: str = "istio-system", claim: str = "") -> str:
+def cronjob(job: Job | CaptureJob, *, image: str, namespace: str = "istio-system", claim: str = "") -> str:
     """A CronJob for Kubernetes, as YAML.
 
     Args:
@@ -124,7 +171,7 @@ def cronjob(job: Job, *, image: str, namespace: str = "istio-system", claim: str
     """
     import yaml
 
-    name = f"meshnb-{_slug(job.runbook.name)}"[:52].rstrip("-")
+    name = f"meshnb-{_slug(job.name)}"[:52].rstrip("-")
     minute, hour = _times(job.every)
     volume: dict[str, Any] = {"name": "reports"}
     volume |= {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}

@@ -13,6 +13,14 @@ def test_prints_each_form(capsys):
     assert yaml.safe_load(capsys.readouterr().out)["metadata"]["namespace"] == "mesh"
 
 
+def test_s11_36_a_capture_is_scheduled_like_a_runbook(capsys):
+    assert main(["schedule", "capture", "--every", "15m", "-p", "namespace=shop", "--out", "/srv/bundles"]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert "capture --quiet --with prometheus --since 15m --namespace shop --out /srv/bundles/$(date" in line
+    assert main(["schedule", "capture", "-p", "ports=yes"]) == 64
+    assert "takes no 'ports'" in capsys.readouterr().err
+
+
 def test_wrong_usage_exits_64(capsys):
     for wrong, said in (
         (["-p", "sorce=lab"], "did you mean 'source'?"),

@@ -11,7 +11,7 @@ import yaml
 
 from meshnb.errors import UsageError
 from meshnb.runbook import library
-from meshnb.runbook.schedule import Job, cronjob, crontab, systemd
+from meshnb.runbook.schedule import CaptureJob, Job, cronjob, crontab, systemd
 
 VALUES = {"source": "a b", "host": "it's $HOME 100%"}
 
@@ -42,6 +42,24 @@ def check(arguments):
         "run", "503-no-cluster", "-p", "source=a b", "-p", "host=it's $HOME 100%", "--fail-on", "warning", "--out"
     ]  # fmt: skip
     assert re.fullmatch(r"/srv/my reports/\d{8}T\d{4}Z", arguments[-1])
+
+
+def test_s11_36_a_capture_is_scheduled_to_a_bundle_each_time(meshnb):
+    """S11-36: instead of an endless loop of kubectl top: logs, configuration and metrics since the last one."""
+    bundles = CaptureJob({"namespace": "my shop"}, every="15m", out="/srv/my bundles")
+    wanted = ["capture", "--quiet", "--with", "prometheus", "--since", "15m", "--namespace", "my shop", "--out"]
+    fields = crontab(bundles).splitlines()[1].split(" ", 5)
+    arguments = meshnb(fields[5].replace("\\%", "%"))
+    assert fields[:5] == ["*/15", "*", "*", "*", "*"] and arguments[:-1] == wanted
+    assert re.fullmatch(r"/srv/my bundles/\d{8}T\d{4}Z\.tar\.gz", arguments[-1])
+    document = yaml.safe_load(cronjob(bundles, image="example/meshnb:1"))
+    container = document["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    assert document["metadata"]["name"] == "meshnb-capture"
+    assert meshnb(container["command"][2])[:-1] == wanted
+    url = CaptureJob({"prometheus": "http://localhost:9090", "since": "1h"}, every="1d").line("x")
+    assert url == "meshnb capture --quiet --since 1h --prometheus http://localhost:9090 --out captures/x.tar.gz"
+    with pytest.raises(UsageError, match="takes no 'pprof'"):
+        CaptureJob({"pprof": "yes"})
 
 
 def test_crontab_line_calls_meshnb_with_the_parameters(meshnb):

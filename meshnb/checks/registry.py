@@ -109,7 +109,10 @@ def run(check: Check, tables: Tables) -> list[Finding]:
     frames = {name: _made(name, tables, name in check.scans) for name in (*check.requires, *check.uses)}
     reasons = {name: tables.absent(name) for name in check.requires if frames[name] is None}
     if reasons:
-        why = "; ".join(f"no {name}: {reason}" for name, reason in reasons.items())
+        named: dict[str, list[str]] = {}
+        for name, reason in reasons.items():
+            named.setdefault(reason, []).append(name)
+        why = "; ".join(f"no {' and no '.join(names)}: {reason}" for reason, names in named.items())
         return [_unknown(check, Subject("Mesh"), f"{check.question} Could not look: {why}")]
     findings = list(check.function(**frames))
     gaps = sorted({gap for name in check.requires for gap in tables.gaps(name)})

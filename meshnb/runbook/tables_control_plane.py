@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     from meshnb.tuning.simulator import Event
 
 _TELEMETRY = Needs("prometheus", "prometheus/telemetry.")
-_NO_METRICS = (
-    "give them: `meshnb capture --with prometheus` or `--prometheus URL`, `meshnb.connect(prometheus=URL)`, or "
-    "`meshnb record URL` alone"
-)
+_NO_METRICS = "capture `--with prometheus` or `--prometheus URL`, or `meshnb record URL`"
 _SETTINGS = ("kubernetes/deployments.", "kubernetes/configmaps.", "kubernetes/horizontalpodautoscalers.")
 
 

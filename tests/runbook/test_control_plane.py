@@ -141,4 +141,4 @@ def test_without_metrics_it_is_unknown_and_says_how_to_give_them():
     for code in ("MNB0350", "MNB0351", "MNB0352", "MNB0353", "MNB0354"):
         (finding,) = mesh.check(code)
         assert finding.status is Status.UNKNOWN
-        assert "holds no metrics; give them: `meshnb capture --with prometheus` or `--prometheus URL`" in finding.summary
+        assert "holds no metrics; capture `--with prometheus` or `--prometheus URL`" in finding.summary

@@ -26,6 +26,7 @@
     const { data, layout } = JSON.parse(chart.querySelector("script[type='application/json']").textContent);
     const colors = ink(chart);
     layout.font = { ...layout.font, color: colors.fg, family: getComputedStyle(document.body).fontFamily };
+    delete layout.width; // that of the page
     layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
     if (chart.querySelector("figcaption") && layout.margin) {
       // the caption stands above already

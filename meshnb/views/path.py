@@ -263,7 +263,7 @@ def _figure(found: Drawing) -> Any:
     traces.append(_hover(boxes))
     hidden = {"visible": False, "fixedrange": True}
     layout = {
-        "height": max(found.height, 120), "margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "dragmode": False,
+        "width": WIDTH, "height": max(found.height, 120), "margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "dragmode": False,
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"color": INK},
         "hoverlabel": {"align": "left"}, "showlegend": False,
         "xaxis": {**hidden, "range": [-16, WIDTH]}, "yaxis": {**hidden, "range": [found.height, 0]},

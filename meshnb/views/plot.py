@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 INK, GRID, MARK = "#7d8590", "rgba(128,136,148,0.25)", "#cc4b57"
 
 
+WIDTH = 820
+"""Width of a figure. With a height alone, plotly takes both from the page at each change of its size, and JupyterLab's
+cells have no height of their own: the chart would shrink to a line. A report lets the width go."""
+
 TITLE_ROOM = 28
 """Height of the title; a report has the title above the picture and takes this away."""
 
@@ -93,6 +97,7 @@ def _layout(spec: Spec) -> dict[str, Any]:
             "font": {"size": 15},
             "subtitle": {"text": spec.note, "font": {"size": 12}},
         },
+        "width": WIDTH,
         "height": height(spec),
         "barmode": "stack",
         "bargap": 0.3 if across else 0,

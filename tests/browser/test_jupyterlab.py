@@ -63,6 +63,12 @@ def test_runbook_runs_in_jupyterlab(jupyterlab, open_page, name):
     assert page.locator(".meshnb table tbody tr").count() > 3
     assert page.locator(".meshnb .head", has_text="Verdict").count() == 1
     assert page.locator(".meshnb .finding.error").count() >= 1
+    # and it keeps its height when the window or a side bar changes its size
+    height = "[...document.querySelectorAll('.js-plotly-plot .main-svg')].map(e => e.getBoundingClientRect().height)"
+    before = page.evaluate(height)
+    page.set_viewport_size({"width": 1000, "height": 800})
+    page.wait_for_timeout(1000)  # plotly hears of it 0.1 s later
+    assert min(before) > 100 and page.evaluate(height) == before
     # the theme of JupyterLab decides, not that of the system
     ink = "getComputedStyle(document.querySelector('.meshnb')).color"
     assert page.evaluate(ink) == "rgb(28, 33, 40)"

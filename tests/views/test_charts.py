@@ -128,3 +128,14 @@ def test_errors_name_the_column_and_the_nearest():
 def test_ticks_cover_the_span(low, high):
     marks = ticks(low, high)
     assert marks[0] <= low and marks[-1] >= high and 2 <= len(marks) <= 12
+
+
+def test_a_figure_has_both_sizes_so_that_nothing_takes_its_height_away():
+    df = books.requests()
+    for chart in (
+        bar(df, x="response"),
+        timeline(df, time="start_time"),
+        durations(df, value="duration_ms", group="pod"),
+    ):
+        layout = chart._repr_mimebundle_()[PLOTLY_MEDIA]["layout"]
+        assert layout["width"] > 0 and layout["height"] > 0

@@ -49,7 +49,7 @@ def _meshnb_causes(path: str) -> Any:
     import meshnb
     from meshnb.checks.causes_assign import failed_requests
 
-    return failed_requests(meshnb.read_access_log(path))
+    return failed_requests(meshnb.scan_access_log(path))
 
 
 def _duckdb_group_json(path: str) -> Any:

@@ -34,6 +34,9 @@ _SHOWN = [
     "upstream_host", "proxy", "request_id",
 ]  # fmt: skip
 
+# causes that the client's and the server's side count differently
+_SEEN_FROM_BOTH_SIDES = ("slow_replica", "slow_upstream", "client_gave_up")
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -90,7 +93,7 @@ def causes(
         retried = f" {saved} failed on the way and were saved by a retry." if saved else ""
         return [passed(CODE, f"None of {total} requests failed or was slow.{retried}")]
     by_ip = {} if pods is None else {row.ip: row for row in pods[pods.ip.notna()].itertuples()}
-    gap = reporter_gap(log)
+    gap = reporter_gap(log) if failed.cause.isin(_SEEN_FROM_BOTH_SIDES).any() else ""
     return [_finding(case, gap, objects) for case in _cases(log, failed, by_ip, _virtual_services(routes))]
 
 
@@ -251,7 +254,7 @@ def _finding(case: _Case, gap: str, objects: pd.DataFrame | None) -> Finding:
     explanation = [cause.explanation]
     if cause.key == UNKNOWN:
         explanation = [f"{reason}." for reason in case.rows.why.drop_duplicates().head(3)]
-    if cause.key in ("slow_replica", "slow_upstream", "client_gave_up") and gap:
+    if cause.key in _SEEN_FROM_BOTH_SIDES and gap:
         explanation.append(gap)
     if cause.rival:
         explanation.append(f"It could also be: {cause.rival} To tell them apart: {cause.tell_apart}")

@@ -25,7 +25,7 @@ COLUMNS = (
     "requested_server_name", "route_name", "file", "line",
 )  # fmt: skip
 """What the causes look at."""
-MEMORY = "768MB"
+MEMORY = "512MB"
 """What DuckDB may hold in memory of a log; beyond that it uses the temporary folder."""
 
 
@@ -144,6 +144,7 @@ class BackendLog:
     def __init__(self, table: ir.Table) -> None:
         self.table = table
         self._backend = table.get_backend()
+        self._lent: list[ir.Table] = []
 
     def run(self, expression: ir.Table) -> pa.Table:
         """The rows of an expression."""
@@ -157,7 +158,10 @@ class BackendLog:
         """Rows from here as a table."""
         import ibis
 
-        return ibis.memtable(_without_zone(rows))
+        lent = ibis.memtable(_without_zone(rows))
+        self._backend.to_pyarrow(lent.count())  # Spark learns of it by a query alone, not when one is kept
+        self._lent.append(lent)
+        return lent
 
 
 def _without_zone(rows: pa.Table) -> pa.Table:

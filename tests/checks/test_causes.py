@@ -13,10 +13,13 @@ import pytest
 import meshnb
 from meshnb.checks import registry
 from meshnb.checks.causes import causes, known_causes, shares
-from meshnb.checks.causes_assign import failed_requests
+from meshnb.checks.causes_assign import assign, failed_requests
 from meshnb.checks.causes_baseline import baselines, duration_clusters
 from meshnb.checks.causes_gap import reporter_gap
+from meshnb.checks.causes_requests import ranking
 from meshnb.checks.causes_rows import row_cause
+from meshnb.errors import UsageError
+from meshnb.loaders.access_log import scan_access_log
 from meshnb.model.finding import Status
 from meshnb.model.tables.envoy import ENDPOINTS
 
@@ -260,3 +263,44 @@ def test_every_cause_is_described_and_has_a_code_of_its_own():
     named = {cause for _, cause, _ in causes_rows._BY_FLAG} | set(causes_rows._BY_DETAILS.values())
     named |= set(causes_rows._BY_TRANSPORT.values())
     assert named - {"upstream_timeout"} <= set(known), "a timeout is always told apart: one replica or all"
+
+
+def test_rows_in_memory_and_in_files_have_the_same_causes(tmp_path):
+    """A scan is never loaded; clean files and files with foreign lines, in one log."""
+    for i, pods in enumerate(SCENARIOS.values()):
+        for pod, records in pods.items():
+            path = tmp_path / f"{i:02}" / f"{pod}.shop" / "istio-proxy.log"
+            path.parent.mkdir(parents=True)
+            first = "Envoy proxy is ready\n" if i % 3 == 0 else ""
+            path.write_text(first + "".join(json.dumps(record) + "\n" for record in records))
+    loaded, scanned = failed_requests(meshnb.read_access_log(tmp_path)), failed_requests(scan_access_log(tmp_path))
+    assert len(loaded) > 50 and scanned.equals(loaded) and scanned.attrs == loaded.attrs
+    found = causes(access_log=scan_access_log(tmp_path), routes=None, endpoints=None, pods=None)
+    assert sum(round((finding.share or 0) * loaded.attrs["requests"]) for finding in found) == len(loaded)
+
+
+def test_a_snapshot_is_asked_without_its_rows_in_memory():
+    """S10-39: the same findings as from the rows; the table of all rows is never made."""
+    mesh, loaded = meshnb.open("demo/slow-replica"), meshnb.open("demo/slow-replica")
+    loaded.access_log()
+    assert mesh.causes().frame.equals(loaded.causes().frame)
+    assert mesh.failed_requests().equals(loaded.failed_requests()) and mesh.reporter_gap() == loaded.reporter_gap()
+    assert not [key for key in mesh._made if isinstance(key, tuple) and key[0] == "access_log"]
+    with pytest.raises(UsageError, match="cannot be scanned"):
+        mesh.scan("routes")
+
+
+def test_when_most_requests_fail_each_has_its_cause(tmp_path):
+    """An outage: the rules look at what is distinct, so a thousand refused requests are one decision."""
+    record = SCENARIOS["3g-dead-endpoint no retries UF"]["istio-ingressgateway-7d9f8c6b5-lab01"][0]
+    lines = [json.dumps({**record, "request_id": f"r{i}", "path": f"/{i}"}) + "\n" for i in range(1000)]
+    (tmp_path / "gateway.log").write_text("".join(lines))
+    assigned = assign(scan_access_log(tmp_path))
+    (row,) = assigned.log.run(ranking(assigned.table, ["cause"], total=assigned.requests)).to_pylist()
+    assert (row["cause"], row["requests"], row["share"]) == ("connection_refused", 1000, 1.0)
+    assert row["onset"] == row["last"] and row["p50_ms"] == row["p99_ms"] == record["duration"]
+
+
+def test_a_client_that_left_without_a_duration():
+    log = edited(scenario("2b-client-gone"), duration_ms=None)
+    assert failed_requests(log).why.tolist() == ["it left"]

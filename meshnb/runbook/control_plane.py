@@ -81,8 +81,10 @@ class ControlPlaneViews(ControlPlaneTables):
         order = {word: n for n, word in enumerate(("critical", "warning", "unknown", "ok", "seen", "quiet"))}
         frame = frame.sort_values("verdict", key=lambda column: column.map(order), kind="stable", ignore_index=True)
         bad = int(frame["verdict"].isin(["critical", "warning"]).sum())
+        missing = int((frame["verdict"] == "unknown").sum())
         shown = frame[["signal", "what", "verdict", "peak", "unit", "statement"]]
-        return table(shown, title=f"{signal or 'Golden signals'}: {bad} above a threshold", limit=40)
+        title = f"{signal or 'Golden signals'}: {bad} above a threshold{f', {missing} not measured' * bool(missing)}"
+        return table(shown, title=title, limit=40)
 
     def four_factors(self, *, window: str | Window = "") -> Table:
         """What decides how fast a control plane is: changes, resources, proxies, size of configuration, as measured.

@@ -142,3 +142,10 @@ def test_without_metrics_it_is_unknown_and_says_how_to_give_them():
         (finding,) = mesh.check(code)
         assert finding.status is Status.UNKNOWN
         assert "holds no metrics; capture `--with prometheus` or `--prometheus URL`" in finding.summary
+
+
+def test_the_title_of_a_signal_says_what_was_not_measured():
+    """None above a threshold is good news only for what was measured."""
+    assert meshnb.open("demo").golden_signals("saturation").title == "saturation: 0 above a threshold, 5 not measured"
+    healthy = meshnb.open(SNAPSHOTS / "healthy").golden_signals("saturation")
+    assert healthy.title == "saturation: 0 above a threshold"

@@ -63,13 +63,12 @@ def failed(log: ir.Table) -> ir.BooleanValue:
     return result
 
 
-def summary(log: ir.Table, by: Sequence[str], *, exact: bool = True) -> ir.Table:
+def summary(log: ir.Table, by: Sequence[str]) -> ir.Table:
     """Requests, failures and durations per group, most requests first.
 
     Args:
         log: the table.
         by: columns that make a group.
-        exact: exact quantiles; BigQuery and Trino have approximate ones only.
 
     Example:
         >>> summary(log_table(), ["flag_set"]).columns
@@ -77,29 +76,51 @@ def summary(log: ir.Table, by: Sequence[str], *, exact: bool = True) -> ir.Table
     """
     import ibis
 
-    groups = log.group_by(list(by)).agg(
-        requests=log.count(),
-        failed=failed(log).cast("int64").sum(),
-        quantiles=_quantiles(log.duration_ms, exact),
-        max_ms=log.duration_ms.max(),
-    )
+    groups = _groups(log, by)
     rate = groups.failed / groups.requests
-    columns = groups.select(*by, "requests", "failed", error_rate=rate, **_apart(groups), max_ms="max_ms")
+    columns = groups.select(*by, "requests", "failed", *QUANTILES, "max_ms", error_rate=rate)
+    columns = columns.relocate("error_rate", after="failed")
     return columns.order_by([ibis.desc("requests"), *by])
 
 
-def _quantiles(column: ir.IntegerColumn, exact: bool) -> Any:
-    """All quantiles at once: one by one each sorts the values anew."""
-    value: Any = column.cast("float64")
-    wanted = list(QUANTILES.values())
-    return value.quantile(wanted) if exact else value.approx_quantile(wanted)
+def _groups(log: ir.Table, by: Sequence[str]) -> ir.Table:
+    """Requests, failures, first failure and durations per group.
+
+    Quantiles are taken from how many requests took each millisecond. An engine's own function would keep every
+    duration in memory, and two engines (BigQuery, Trino) have approximate ones only.
+    """
+    import ibis
+
+    wrong = failed(log)
+    counts = log.group_by([*by, "duration_ms"]).agg(
+        requests=log.count(), failed=wrong.cast("int64").sum(), first_failure=log.start_time.min(where=wrong)
+    )
+    timed = counts.duration_ms.notnull().ifelse(counts.requests, 0)
+    counts = counts.mutate(timed=timed)
+    group = ibis.window(group_by=list(by))
+    until = ibis.window(group_by=list(by), order_by="duration_ms", preceding=None, following=0)
+    places = counts.mutate(until=counts.timed.sum().over(until), last=counts.timed.sum().over(group) - 1)
+    quantiles = {name: _quantile(places, q) for name, q in QUANTILES.items()}
+    return places.group_by(list(by)).agg(
+        requests=places.requests.sum(),
+        failed=places.failed.sum(),
+        first_failure=places.first_failure.min(),
+        **quantiles,
+        max_ms=places.duration_ms.max(),
+    )
 
 
-def _apart(groups: Any) -> dict[str, Any]:
-    return {name: groups.quantiles[i] for i, name in enumerate(QUANTILES)}
+def _quantile(places: Any, q: float) -> ir.Scalar:
+    """The value at a place between two rows, as pandas interpolates it; `until` counts rows up to a duration."""
+    at = places.last.cast("float64") * q
+    low = places.duration_ms.min(where=places.until > at.floor())
+    high = places.duration_ms.min(where=places.until > at.ceil())
+    share = (at - at.floor()).max()
+    result: Any = low + (high - low) * share
+    return result
 
 
-def ranking(log: ir.Table, by: str, *, exact: bool = True) -> ir.Table:
+def ranking(log: ir.Table, by: str) -> ir.Table:
     """Who fails more than the rest: per value of a column, its failures against what the others would have had.
 
     `excess` is the number of failures above those expected at the error rate of all other rows: what would vanish if
@@ -108,7 +129,6 @@ def ranking(log: ir.Table, by: str, *, exact: bool = True) -> ir.Table:
     Args:
         log: the table.
         by: the column, such as `upstream_host`, `route_name` or `user_agent`.
-        exact: as for `summary`.
 
     Example:
         >>> ranking(log_table(), "upstream_host").columns[:4]
@@ -116,13 +136,7 @@ def ranking(log: ir.Table, by: str, *, exact: bool = True) -> ir.Table:
     """
     import ibis
 
-    bad = failed(log).cast("int64")
-    groups = log.group_by(by).agg(
-        requests=log.count(),
-        failed=bad.sum(),
-        quantiles=_quantiles(log.duration_ms, exact),
-        first_failure=log.start_time.min(where=failed(log)),
-    )
+    groups = _groups(log, [by])
     window = ibis.window()
     all_requests, all_failed = groups.requests.sum().over(window), groups.failed.sum().over(window)
     others = (all_requests - groups.requests).nullif(0)
@@ -132,7 +146,6 @@ def ranking(log: ir.Table, by: str, *, exact: bool = True) -> ir.Table:
         rest_error_rate=rest_rate,
         share_of_failures=groups.failed / all_failed.nullif(0),
         excess=groups.failed - groups.requests * rest_rate.fill_null(0.0),
-        **_apart(groups),
     )
     columns = [by, "requests", "failed", "error_rate", "rest_error_rate", "excess", "share_of_failures"]
     return ranked.select(*columns, "p50_ms", "p99_ms", "first_failure").order_by(

@@ -117,6 +117,10 @@ def _table(arguments: argparse.Namespace) -> pd.DataFrame:
     from meshnb.loaders.files import READERS
 
     if arguments.table not in READERS:
+        if is_snapshot(arguments.table):
+            raise UsageError(
+                "the table comes first, then the source", hint=f"meshnb table {arguments.source} {arguments.table}"
+            )
         near = difflib.get_close_matches(arguments.table, READERS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"tables of a file: {', '.join(READERS)}"
         raise UsageError(f"no table {arguments.table!r} can be read from one file", hint=hint)

@@ -221,6 +221,17 @@ class Finding:
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"not a finding: {error}") from error
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython and Jupyter print of one finding: what a person needs, line by line."""
+        lines = [str(self)]
+        lines += [f"  why     {self.cause}"] if self.cause else []
+        lines += [f"  shown   {evidence.statement}" for evidence in self.evidence]
+        for fix in self.fix[:1]:
+            first, *rest = fix.text.strip().splitlines() or [""]
+            lines += [f"  fix     {first}", *(f"          {line}" for line in rest)]
+        lines += [f"  verify  {self.verify}"] if self.verify else []
+        printer.text("\n".join(lines))
+
     def __str__(self) -> str:
         state = str(self.severity) if self.status is Status.FAIL else str(self.status)
         return f"{state:<8} {self.code}  {self.subject}: {self.summary}"

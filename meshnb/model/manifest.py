@@ -104,6 +104,10 @@ class Manifest:
     links: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
+    def __repr__(self) -> str:
+        time = f"{self.created:%Y-%m-%d %H:%M} UTC"
+        return f"<Manifest of {self.cluster or self.source}, {time}: {len(self.documents)} documents>"
+
     def to_json(self) -> str:
         """The manifest as it stands in `manifest.json`, a document in a line."""
         # neither asdict nor an indented dump of the whole: both are felt where there are ten thousands of documents

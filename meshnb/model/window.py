@@ -72,6 +72,9 @@ class Window:
         """Length of the window."""
         return self.end - self.start
 
+    def __repr__(self) -> str:
+        return f"<Window {self}>"
+
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%dT%H:%M:%SZ}/{self.end:%Y-%m-%dT%H:%M:%SZ}"
 

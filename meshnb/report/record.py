@@ -90,7 +90,8 @@ def load(path: Path) -> Any:
     try:
         return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
     except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror}", file=path) from error
+        hint = "make one with: meshnb run NAME"
+        raise FormatError(f"cannot be read: {error.strerror}", file=path, hint=hint) from error
     except Exception as error:  # nbformat raises a dozen unrelated classes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(f"not a notebook: {reason[:200]}", file=path, hint="give an executed .ipynb") from error

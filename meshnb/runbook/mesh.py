@@ -59,6 +59,7 @@ def open(
         NotFound: no such snapshot.
         FormatError: not a snapshot, or of a newer format.
         LabError: `lab`, and none runs.
+        UsageError: not a window, or the captured cluster has no such namespace.
         Unreachable: `live`, and the cluster does not answer.
 
     Example:
@@ -83,7 +84,27 @@ def open(
         span = Window.parse(window, now=now) if window else None
     else:
         span = window
-    return Mesh(snapshot, namespace=namespace, window=span, links=links)
+    mesh = Mesh(snapshot, namespace=namespace, window=span, links=links)
+    _require_namespace(mesh)
+    return mesh
+
+
+def _require_namespace(mesh: Mesh) -> None:
+    """Refuse a namespace that is not in the cluster: about a mistyped one every check would find nothing.
+
+    Raises:
+        UsageError: the cluster's namespaces were captured, and it is none of them.
+    """
+    if not mesh.namespace or mesh.absent("namespaces"):
+        return
+    known = {name for name in mesh.objects("Namespace").name.tolist() if name}
+    known |= {proxy.rpartition(".")[2] for proxy in mesh.proxies} if known else set()
+    if known and mesh.namespace not in known:
+        near = difflib.get_close_matches(mesh.namespace, sorted(known), n=1)
+        raise UsageError(
+            f"{mesh.snapshot.name} has no namespace {mesh.namespace!r}",
+            hint=f"did you mean {near[0]!r}?" if near else f"namespaces: {', '.join(sorted(known)[:20])}",
+        )
 
 
 class Mesh(CauseViews, WorkloadViews, RemedyViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneViews):
@@ -123,6 +144,14 @@ class Mesh(CauseViews, WorkloadViews, RemedyViews, RequestViews, ExplainViews, C
     def proxies(self) -> list[str]:
         """Proxies of the snapshot, `POD.NAMESPACE`, sorted."""
         return sorted({d.proxy for d in self.snapshot.documents() if d.proxy and d.path.startswith("envoy/")})
+
+    if not TYPE_CHECKING:  # a type checker would take every name for one that is there
+
+        def __getattr__(self, name: str) -> None:
+            """Say which name was meant; IPython does not."""
+            near = [] if name.startswith("_") else difflib.get_close_matches(name, dir(type(self)), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __repr__(self) -> str:
         parts = [f"{len(self.proxies)} proxies"]

@@ -127,3 +127,8 @@ def test_foreign_lines_are_told(capsys, tmp_path):
     page.write_bytes(b"Defaulted container\n" + (DATA / "odd-clusters.txt").read_bytes())
     assert main(["table", "endpoints", str(page)]) == 0
     assert "1 lines were not of this kind" in capsys.readouterr().err
+
+
+def test_source_and_table_in_the_wrong_order_are_told_apart(capsys):
+    assert main(["table", "demo", "routes"]) == 64
+    assert "the table comes first" in (said := capsys.readouterr().err) and "meshnb table routes demo" in said

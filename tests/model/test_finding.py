@@ -121,3 +121,16 @@ def test_a_finding_that_names_another_of_the_same_subject_is_folded_into_it():
     passing = finding(Status.PASS, code="MNB0101")
     assert len(Findings([other, log])) == 2
     assert len(Findings([passing, log])) == 2
+
+
+def test_one_finding_in_a_notebook_is_a_few_lines_with_the_fix():
+    class Printer:
+        def text(self, words):
+            self.words = words
+
+    printer = Printer()
+    one = finding(cause="why so", evidence=(Evidence("2 rows"),), fix=(Fix("kind: A\nspec: {}"),), verify="look")
+    one._repr_pretty_(printer, False)
+    assert printer.words.splitlines() == [
+        str(one), "  why     why so", "  shown   2 rows", "  fix     kind: A", "          spec: {}", "  verify  look"
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import meshnb
+from meshnb.cli import main
 from meshnb.errors import FormatError, NotFound, UsageError
 from meshnb.model.finding import Status
 
@@ -102,3 +103,21 @@ def test_a_window_without_requests_is_unknown_not_fine():
     mesh = meshnb.open("demo", window="2020-01-01T00:00/1h")
     assert len(mesh.access_log()) == 0
     assert mesh.check("MNB0201").verdict is Status.UNKNOWN
+
+
+def test_a_mistyped_namespace_is_refused_and_never_a_pass():
+    with pytest.raises(UsageError, match="has no namespace 'istioinacton'") as caught:
+        meshnb.open("demo/missing-subset", namespace="istioinacton")
+    assert caught.value.hint == "did you mean 'istioinaction'?"
+    assert main(["check", "demo/missing-subset", "MNB0101", "-n", "istioinacton"]) == 64
+    # where no namespaces were captured, nobody can tell
+    assert meshnb.open("demo/control-plane", namespace="anything").namespace == "anything"
+
+
+def test_what_a_user_meets_says_what_it_is_in_a_line():
+    mesh = meshnb.open("demo", window="2026-11-23T09:00/2026-11-23T10:00")
+    assert repr(mesh.window) == "<Window 2026-11-23T09:00:00Z/2026-11-23T10:00:00Z>"
+    assert repr(mesh.snapshot.manifest).startswith("<Manifest of lab, 2026-") and len(repr(mesh.snapshot.manifest)) < 80
+    with pytest.raises(AttributeError, match="no attribute 'rotes'; did you mean 'routes'"):
+        mesh.rotes()
+    assert not hasattr(mesh, "_repr_html_")

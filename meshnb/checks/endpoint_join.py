@@ -134,7 +134,7 @@ def _where(row: dict[str, Any], pushed: dict[str, tuple[str, Any]], *, ready_sin
 def _moment(value: Any) -> Any:
     import pandas as pd
 
-    return None if value is None or pd.isna(value) else value.to_pydatetime()
+    return None if value is None or pd.isna(value) else pd.Timestamp(value).to_pydatetime()
 
 
 def _kubernetes(services: pd.DataFrame, slices: pd.DataFrame) -> dict[tuple[str, str, int], dict[str, Any]]:

@@ -105,7 +105,7 @@ def _told(steps: pd.DataFrame, debug_log: pd.DataFrame, stream: str, access_log:
     own = debug_log[debug_log.stream == stream]
     request_id = next(iter(own.request_id.dropna()), "")
     upstream = steps[steps.side == "upstream"]
-    dialled = upstream.message.str.extract(r"connecting to (\S+)")[0].dropna()
+    dialled = upstream.message.str.extract(r"connecting to (?P<address>\S+)")["address"].dropna()
     endpoint = str(dialled.iloc[0]) if len(dialled) else ""
     logged = "" if access_log is None or not request_id else _logged_host(access_log, request_id)
     closed = upstream[upstream.message.str.startswith("client disconnected")]

@@ -104,7 +104,12 @@ def _proxies(cluster: Cluster, namespaces: list[str], istio_namespace: str) -> L
     images = pods[pods.has_sidecar].proxy_image.dropna()
     if images.empty:
         return Line("proxies", "absent", "no pod with a proxy", "is injection on: kubectl get ns -L istio-injection")
-    counts = images.str.extract(r":v?(\d[\w.-]*)(?:@|$)")[0].fillna("unknown release").value_counts().sort_index()
+    counts = (
+        images.str.extract(r":v?(?P<release>\d[\w.-]*)(?:@|$)")["release"]
+        .fillna("unknown release")
+        .value_counts()
+        .sort_index()
+    )
     told = ", ".join(f"{release} ({count})" for release, count in counts.items())
     planes = sorted(set(_istiods(cluster, istio_namespace)["version"].dropna()))
     said = f"{len(images)} of them: {told}; istiod {', '.join(planes) or 'of an unknown release'}"

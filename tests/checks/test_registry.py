@@ -55,7 +55,7 @@ def test_every_registered_check_asks_a_question_and_is_found_by_its_code():
     for code, check in registry.registered().items():
         assert code == check.code
         assert check.question.endswith("?")
-        assert check.requires
+        assert check.requires or check.uses
         assert registry.find(code) is check
 
 

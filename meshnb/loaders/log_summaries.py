@@ -154,10 +154,10 @@ def ranking(log: ir.Table, by: str) -> ir.Table:
 
 
 def to_sql(expression: ir.Table, *, dialect: str = "duckdb") -> str:
-    """The expression as SQL of an engine."""
+    """The expression as SQL of an engine, in one line."""
     import ibis
 
-    return str(ibis.to_sql(expression, dialect=dialect))
+    return str(ibis.to_sql(expression, dialect=dialect, pretty=False))
 
 
 def compile_summary(by: Sequence[str]) -> str:

@@ -207,7 +207,7 @@ def test_network_and_listener_filters_in_another_order_have_moved():
 )
 def test_what_became_of_a_filter(before, after, changes):
     df = diff(with_filters(*before), with_filters(*after))
-    where = df.path.str.extract(r"httpFilters\[(\w+)\]")[0]
+    where = df.path.str.extract(r"httpFilters\[(?P<name>\w+)\]")["name"]
     assert list(zip(df.change, where, strict=True)) == changes
     assert len(diff(with_filters(*after), with_filters(*before))) == len(df)
 

@@ -27,6 +27,7 @@ COLUMNS = (
 """What the causes look at."""
 MEMORY = "512MB"
 """What DuckDB may hold in memory of a log; beyond that it uses the temporary folder."""
+_MISSING = {"string": "<missing>", "int64": -(1 << 62)}
 
 
 class Scan(Protocol):
@@ -158,10 +159,15 @@ class BackendLog:
         """Rows from here as a table."""
         import ibis
 
-        lent = ibis.memtable(_without_zone(rows))
+        rows, marks = _without_zone(rows), {}
+        for i, field in enumerate(rows.schema):
+            if rows[field.name].null_count:  # through pandas, as Spark is given them, they would be no longer missing
+                marks[field.name] = _MISSING[str(field.type)]
+                rows = rows.set_column(i, field.name, rows[field.name].fill_null(marks[field.name]))
+        lent = ibis.memtable(rows)
         self._backend.to_pyarrow(lent.count())  # Spark learns of it by a query alone, not when one is kept
         self._lent.append(lent)
-        return lent
+        return lent.mutate(**{name: lent[name].nullif(mark) for name, mark in marks.items()})
 
 
 def _without_zone(rows: pa.Table) -> pa.Table:

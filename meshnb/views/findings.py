@@ -105,7 +105,7 @@ def as_html(found: FindingList, *, brief: bool = False) -> str:
         found: the list.
         brief: failures in one sentence, for where the whole of them stands elsewhere.
     """
-    title = f"<b>{escape(found.title)}</b>" if found.title else ""
+    title = f'<b role="heading" aria-level="2">{escape(found.title)}</b>' if found.title else ""
     counts = "".join(_state(state, words) for state, words in _counts(found)) or _state("unknown", found.headline)
     head = f'<div class="head line">{title}{counts}</div>'
     failing, unknowns, passes = (
@@ -132,9 +132,11 @@ def _state(state: str, words: str = "") -> str:
 
 
 def _line(finding: Finding) -> str:
+    # those who listen to a page step from failure to failure
+    heading = ' role="heading" aria-level="3"' if finding.status is Status.FAIL else ""
     return (
         f'<div class="line">{_state(state_of(finding))}<code class="dim">{escape(finding.code)}</code>'
-        f"<span><b>{escape(str(finding.subject))}</b></span></div>"
+        f"<span><b{heading}>{escape(str(finding.subject))}</b></span></div>"
     )
 
 

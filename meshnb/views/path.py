@@ -338,5 +338,5 @@ def _steps(explanation: Mapping[str, Any]) -> str:
             f"<tr><td>{number}</td><td>{escape(step['stage'])}</td><td><b>{escape(step['chosen'] or 'none')}</b>"
             f"<div>{escape(step['because'])}</div>{open_question}</td><td>{lost}</td></tr>"
         )
-    head = "<thead><tr><th></th><th>stage</th><th>chosen</th><th>lost</th></tr></thead>"
-    return f'<div class="scroll"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("step", "stage", "chosen", "lost"))
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'

@@ -66,6 +66,13 @@ def test_of_many_failures_the_first_are_whole_and_the_rest_can_be_opened():
     assert text.count("kind: DestinationRule") == 30, "nothing is left out, also not in print"
 
 
+def test_verdict_and_failures_are_headings_for_those_who_listen():
+    text = as_html(FindingList([books.broken(), books.passed()], title="Verdict"))
+    assert '<b role="heading" aria-level="2">Verdict</b>' in text
+    assert '<b role="heading" aria-level="3">VirtualService istioinaction/catalog-v1-v2</b>' in text
+    assert "<b>Mesh</b>" in text
+
+
 def test_times_in_evidence_are_written_as_in_tables():
     rows = ({"start_time": "2026-11-23T16:34:03.203000Z", "path": "/2026"},)
     evidence = Evidence("requests cut off", rows)

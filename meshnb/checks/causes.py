@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_assign import failed_requests
 from meshnb.checks.causes_baseline import baselines_of, duration_clusters
-from meshnb.checks.causes_fix import Failure, repairs
+from meshnb.checks.causes_fix import STOPGAPS, Failure, repairs
 from meshnb.checks.causes_gap import reporter_gap
 from meshnb.checks.causes_log import AnyLog, Log, open_log
 from meshnb.checks.causes_requests import ranking
@@ -328,13 +328,14 @@ def _names(case: _Case) -> dict[str, str]:
 
 
 def _with_objects(case: _Case, objects: pd.DataFrame | None, usual: tuple[Fix, ...]) -> tuple[Fix, ...]:
-    """The objects that repair it first; then what is usual, unless it is an object as well."""
+    """The objects that repair it, and what is usual, unless that is an object as well; a stopgap comes last."""
     row = case.rows.iloc[0]
     cluster = ClusterName.parse(row.upstream_cluster) if isinstance(row.upstream_cluster, str) else None
     host = (cluster.fqdn if cluster else None) or ""
     authority, path = (text if isinstance(text, str) else "" for text in (row.authority, row.path))
     made = repairs(Failure(case.cause.key, case.subject, host, authority, path), objects)
-    return (*made, *(fix for fix in usual if not made or fix.kind != "yaml"))
+    usual = tuple(fix for fix in usual if not made or fix.kind != "yaml")
+    return (*usual, *made) if case.cause.key in STOPGAPS else (*made, *usual)
 
 
 def _fix(cause: Cause, names: Mapping[str, str]) -> tuple[Fix, ...]:

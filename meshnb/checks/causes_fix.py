@@ -24,6 +24,8 @@ RAISE = 10
 """Limits of circuit breakers and rate limits are raised by this factor: enough to see whether it was the limit."""
 LONGER = 3
 """Timeouts are raised by this factor, as a stopgap."""
+STOPGAPS = ("slow_replica", "slow_upstream", "rbac_denied")
+"""Causes whose object is for somebody to decide on: a longer timeout hides the fault, a lifted denial opens access."""
 _KEPT = ("name", "namespace", "labels", "annotations")
 _LOCAL_LIMIT = "local_ratelimit"
 

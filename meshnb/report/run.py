@@ -165,16 +165,31 @@ def _write(notebook: Any, record: Record, out: Path, fail_on: FailOn) -> RunResu
 def fix_yaml(findings: Findings) -> str:
     """The objects that repair what fails, one document per fix, each under a comment that names its finding.
 
-    YAML that is no Kubernetes object (Helm values, a piece of MeshConfig) cannot be applied and is left out.
+    YAML that is no Kubernetes object (Helm values, a piece of MeshConfig) cannot be applied and is left out. Of several
+    fixes of one object the first is taken, the others are named: each is the object as it was, with one change.
     """
-    failing = [finding for finding in findings if finding.status is Status.FAIL]
-    documents = [
-        f"# {finding.code} {finding.subject}\n{fix.text.strip()}\n"
-        for finding in failing
-        for fix in finding.fix[:1]
-        if fix.kind == "yaml" and re.search(r"^apiVersion:", fix.text, flags=re.MULTILINE)
-    ]
-    return "---\n".join(dict.fromkeys(documents))
+    written: dict[tuple[str, str, str], str] = {}
+    documents, left = [], []
+    for finding in (one for one in findings if one.status is Status.FAIL):
+        for fix in finding.fix[:1]:
+            if fix.kind != "yaml" or not re.search(r"^apiVersion:", fix.text, flags=re.MULTILINE):
+                continue
+            text, objects = fix.text.strip(), _objects_of(fix.text)
+            if any(written.get(name, text) != text for name in objects):
+                left.append(f"# {finding.code} {finding.subject}: changes the same object. Capture and run again.\n")
+            elif not objects or not written.keys() >= objects:
+                documents.append(f"# {finding.code} {finding.subject}\n{text}\n")
+            written |= {name: written.get(name, text) for name in objects}
+    return "---\n".join(documents) + "".join(left)
+
+
+def _objects_of(text: str) -> set[tuple[str, str, str]]:
+    """Kind, namespace and name of the objects in YAML."""
+    import yaml
+
+    documents = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+    metas = [(str(one.get("kind")), one.get("metadata") or {}) for one in documents]
+    return {(kind, str(meta.get("namespace", "")), str(meta.get("name", ""))) for kind, meta in metas}
 
 
 def make_folder(folder: Path) -> None:

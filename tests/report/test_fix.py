@@ -29,3 +29,15 @@ def test_commands_values_and_passes_are_left_out():
         finding("c", Fix(RULE), status=Status.PASS),
     ]
     assert fix_yaml(Findings(found)) == ""
+
+
+def test_of_two_changes_of_one_object_the_first_is_taken_and_the_other_named():
+    """Each is the whole object with one change: the second would undo the first."""
+    text = fix_yaml(Findings([finding("a", Fix(RULE + "spec: {x: 1}")), finding("b", Fix(RULE + "spec: {y: 1}"))]))
+    assert [document["spec"] for document in yaml.safe_load_all(text)] == [{"x": 1}]
+    assert "# MNB0101 VirtualService b: changes the same object. Capture and run again." in text
+
+
+def test_the_same_fix_of_two_findings_is_one_document():
+    text = fix_yaml(Findings([finding("a", Fix(RULE)), finding("b", Fix(RULE))]))
+    assert text.count("kind: DestinationRule") == 1

@@ -152,7 +152,9 @@ def _finding(
             source="mesh.routes()",
         ),
         Evidence.of(
-            f"clusters of {case.host} that the proxy has: {'these' if len(present) else 'none'}",
+            f"clusters the proxy has of {case.host} instead"
+            if len(present)
+            else f"no cluster of {case.host} in the proxy",
             present[["proxy", "cluster", "subset", "destination_rule"]],
             source=f"mesh.clusters().query('fqdn == \"{case.host}\"')",
         ),

@@ -2,7 +2,7 @@
 
 Kubernetes' schemas come with the package kubernetes-validate. No package brings Istio's as strict as the API server is:
 for its kinds the fields the lab uses are written down here, with their types, after Istio's reference; a field that is
-not among them is an error. `crds` holds them against Istio's own definitions.
+not among them is an error. `istio_types` holds them against Istio's own types.
 """
 
 from __future__ import annotations

@@ -219,6 +219,7 @@ CAUSE_SHARES = Frame(
         Column("onset", "timestamp", "The first of them."),
         Column("last", "timestamp", "The last of them."),
         Column("p50_ms", "float64", "Median of their durations.", unit="ms"),
+        Column("p99_ms", "float64", "99th percentile of their durations.", unit="ms"),
         Column("confidence", "float64", "How sure the cause is, median.", unit="0 to 1", nullable=False),
     ),
     key=("cause",),

@@ -119,8 +119,15 @@ class CauseViews(MeshBase):
         from meshnb.views.charts import durations
 
         steps = cast("Mesh", self).story(request_id)
-        pods = steps.proxy.fillna("proxy").str.rpartition(".")[0]
-        lanes = pods + ", " + steps.side + " C" + steps.connection.astype("string[pyarrow]")
+        lanes = [
+            f"{proxy.rpartition('.')[0]}, {side} C{connection}"
+            for proxy, side, connection in zip(
+                steps.proxy.fillna("proxy"),
+                steps.side.fillna("side not known"),
+                steps.connection.astype("string[pyarrow]").fillna("?"),
+                strict=True,
+            )
+        ]
         return durations(
             steps.assign(lane=lanes), value="offset_ms", group="lane", title=f"Life of request {request_id}"
         )

@@ -52,27 +52,48 @@ def _meshnb_causes(path: str) -> Any:
     return failed_requests(meshnb.scan_access_log(path))
 
 
+def _duckdb_all_json(path: str) -> Any:
+    """The floor: the engine alone, told the types, nothing checked and nothing added."""
+    import duckdb
+
+    columns = ", ".join(f"{key}: '{kind}'" for key, kind in _spec().items())
+    return _frame(duckdb.sql(f"FROM read_json('{path}', format='newline_delimited', columns={{{columns}}})"))
+
+
+def _duckdb_all_text(path: str) -> Any:
+    import duckdb
+
+    return _frame(duckdb.sql(f"FROM {_split_by_hand(path)}"))
+
+
+def _frame(rows: Any) -> Any:
+    import pandas as pd
+
+    return rows.to_arrow_table().to_pandas(types_mapper=pd.ArrowDtype)
+
+
 def _duckdb_group_json(path: str) -> Any:
     """The same summary written by hand: same columns, same meaning of failed."""
     import duckdb
 
     keys = ("upstream_cluster", "response_flags", "duration", "response_code", "response_code_details", "method")
     columns = ", ".join(f"{k}: '{_spec()[k]}'" for k in keys)
-    return duckdb.sql(
-        _by_hand(f"read_json('{path}', format='newline_delimited', columns={{{columns}}})")
-    ).to_arrow_table()
+    return duckdb.sql(_by_hand(f"read_json('{path}', format='newline_delimited', columns={{{columns}}})"))
 
 
 def _duckdb_group_text(path: str) -> Any:
     import duckdb
 
+    return duckdb.sql(_by_hand(f"(SELECT *, request AS method FROM {_split_by_hand(path)})"))
+
+
+def _split_by_hand(path: str) -> str:
     known = {1: "request", 2: "response_code", 3: "response_flags", 4: "response_code_details", 9: "duration"}
     known[16] = "upstream_cluster"
     names = [known.get(i, f"c{i}") for i in range(22)]
     columns = ", ".join(f"{n}: '{'BIGINT' if n in NUMBERS else 'VARCHAR'}'" for n in names)
     options = f"delim=' ', quote='\"', header=false, auto_detect=false, columns={{{columns}}}, nullstr='-'"
-    source = f"(SELECT *, request AS method FROM read_csv('{path}', {options}))"
-    return duckdb.sql(_by_hand(source)).to_arrow_table()
+    return f"read_csv('{path}', {options})"
 
 
 def _by_hand(source: str) -> str:
@@ -182,13 +203,28 @@ ENGINES: dict[str, dict[str, Run]] = {
         "polars": _polars_all,
         "pyarrow": _pyarrow_json,
         "chdb": _chdb_all,
+        "duckdb by hand": _duckdb_all_json,
         "pandas pyarrow": _pandas_pyarrow,
         "orjson per line": _orjson_lines,
         "pandas": _pandas_default,
     },
-    "all-text": {"meshnb": _meshnb_all, "polars split": _polars_split, "re per line": _regex_lines},
-    "group-json": {"meshnb": _meshnb_group, "duckdb by hand": _duckdb_group_json, "polars": _polars_group},
-    "group-text": {"meshnb": _meshnb_group, "duckdb by hand": _duckdb_group_text},
+    "all-text": {
+        "meshnb": _meshnb_all,
+        "polars split": _polars_split,
+        "duckdb by hand": _duckdb_all_text,
+        "re per line": _regex_lines,
+    },
+    "group-json": {
+        "meshnb": _meshnb_group,
+        "duckdb by hand": lambda path: _duckdb_group_json(path).to_arrow_table(),
+        "duckdb by hand to pandas": lambda path: _frame(_duckdb_group_json(path)),
+        "polars": _polars_group,
+    },
+    "group-text": {
+        "meshnb": _meshnb_group,
+        "duckdb by hand": lambda path: _duckdb_group_text(path).to_arrow_table(),
+        "duckdb by hand to pandas": lambda path: _frame(_duckdb_group_text(path)),
+    },
     "causes-json": {"meshnb": _meshnb_causes},
     "causes-text": {"meshnb": _meshnb_causes},
     "all-json-gz": {"meshnb": _meshnb_all, "chdb": _chdb_all, "polars": _polars_all, "pandas pyarrow": _pandas_pyarrow},
@@ -209,8 +245,7 @@ AIMS = [
     ("all-json", "chdb", 1.8),
     ("all-text", "re per line", 8.0),
     ("all-text", "polars split", 1.5),
-    ("group-json", "duckdb by hand", 1 / 1.15),
-    ("group-text", "duckdb by hand", 1 / 1.15),
+    *((f"group-{kind}", f"duckdb by hand{how}", 1 / 1.15) for kind in ("json", "text") for how in ("", " to pandas")),
 ]
 _CHILD = """
 import json, os, resource, runpy, sys, time

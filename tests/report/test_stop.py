@@ -31,6 +31,14 @@ os.rename("started.part", "started")
 while True: time.sleep(0.05)"""
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """A shell starts what runs in its background with SIGINT ignored, and so would these tests and their processes be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def case(folder, *, before=""):
     return books.write(
         folder / "case.ipynb",

@@ -33,7 +33,7 @@ while True: time.sleep(0.05)"""
 
 @pytest.fixture(autouse=True)
 def heard():
-    """A shell starts what runs in its background with SIGINT ignored, and so would these tests and their processes be."""
+    """A shell ignores SIGINT for what it runs in its background, and so would these tests and their processes."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -82,10 +82,10 @@ def failed_requests(
         One row per request; `.attrs["requests"]` is how many requests there were, `.attrs["recovered"]` how many
         failed somewhere and were saved by a retry.
     """
-    import ibis
+    assigned = assign(access_log, routes=routes, endpoints=endpoints, slow_ms=slow_ms)
+    import ibis  # here, since a scan is read while it is imported
     import pyarrow as pa
 
-    assigned = assign(access_log, routes=routes, endpoints=endpoints, slow_ms=slow_ms)
     order = [ibis.asc("start_time", nulls_first=False), "file", "line"]
     rows = assigned.log.run(assigned.table.order_by(order))
     df = to_pandas(rows.cast(pa.schema([(column.name, column.arrow_type) for column in FAILED_REQUESTS.columns])))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import threading
 import weakref
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Union
 
@@ -62,16 +64,13 @@ def open_log(log: AnyLog, columns: Sequence[str] = COLUMNS) -> Log:
         log: rows, a scan, or a table of an Ibis backend with the columns of `ACCESS_LOG`; a `Log` is given back.
         columns: those that will be asked for.
     """
-    import ibis.expr.types as ir
-    import pandas as pd
-
     if isinstance(log, DuckDbLog | BackendLog):
         return log
-    if isinstance(log, ir.Table):
-        return BackendLog(log)
-    if isinstance(log, pd.DataFrame):
-        return DuckDbLog.of_rows(log, columns)
-    return DuckDbLog.of_scan(log, columns)  # type: ignore[arg-type]
+    if hasattr(type(log), "spill"):
+        return DuckDbLog.of_scan(log, columns)  # type: ignore[arg-type]
+    import ibis.expr.types as ir
+
+    return BackendLog(log) if isinstance(log, ir.Table) else DuckDbLog.of_rows(log, columns)
 
 
 class DuckDbLog:
@@ -101,12 +100,14 @@ class DuckDbLog:
     @classmethod
     def of_scan(cls, scan: Scan, columns: Sequence[str]) -> DuckDbLog:
         """Of a scan, read once."""
-        import ibis
-
+        # Ibis and pandas take half a second to import: they come while the engine reads
+        threading.Thread(target=lambda: [import_module(name) for name in ("ibis", "pandas")]).start()
         self = cls()
         rows = self.folder / "rows"
         rows.mkdir()
         self.connection.execute(f"CREATE VIEW log AS {scan.spill(rows, columns=columns)}")
+        import ibis
+
         head = self.connection.sql("FROM log LIMIT 0").to_arrow_table()
         self.table = ibis.table(ibis.schema(_types(head)), name="log")
         return self

@@ -184,6 +184,7 @@ class AccessLog:
         from meshnb.loaders.access_log_whole import whole_table
 
         clean = clean_files(self._files, self._plan)
+        _import_pandas_meanwhile()
         try:
             table = whole_table(clean, self._plan, columns) if clean else None
         except (duckdb.Error, OSError):
@@ -289,7 +290,7 @@ class AccessLog:
 
     def _rows_of(self, sql: str) -> pd.DataFrame:
         """An SQL query over the rows that fulfil the conditions."""
-        threading.Thread(target=import_module, args=("pandas",)).start()  # while the engine reads
+        _import_pandas_meanwhile()
         return to_pandas(self._run(sql, where=f"reason IS NULL AND ({self._where})"))
 
     @cached_property
@@ -341,3 +342,8 @@ class AccessLog:
         """An SQL query over the lines; see `run`."""
         table, self._damage = run(self._files, self._plan, sql, where=where, numbered=numbered, careful=careful)
         return table
+
+
+def _import_pandas_meanwhile() -> None:
+    """Import pandas, which takes a quarter of a second, while the engine reads."""
+    threading.Thread(target=import_module, args=("pandas",)).start()

@@ -9,6 +9,7 @@ one per flag set that occurs. Here the numbers are counted, and both columns of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from meshnb.loaders.access_log_native import TYPES, Clean, LineCount, Source, source_of
@@ -66,20 +67,21 @@ def _completed(rows: pa.Table, file: Clean, columns: Sequence[str]) -> pa.Table:
         "pod": file.file.pod or None,
         "container": None,
     }
-    flags = _flags(rows["flags"]) if "flags" in rows.column_names else {}
     made: dict[str, Any] = {}
-    for column in columns:
-        if column == "line":
-            made[column] = pa.array(np.arange(1, len(rows) + 1))
-        elif column in of_file:
-            value = of_file[column]
-            made[column] = pa.nulls(len(rows), pa.string()) if value is None else pa.repeat(value, len(rows))
-        elif column in flags:
-            made[column] = flags[column]
-        elif column in rows.column_names:
-            made[column] = rows[column]
-        else:
-            made[column] = pa.nulls(len(rows), _arrow_type(column))
+    with ThreadPoolExecutor(1) as beside:
+        flags = beside.submit(_flags, rows["flags"]) if "flags" in rows.column_names else None
+        for column in columns:
+            if column == "line":
+                made[column] = pa.array(np.arange(1, len(rows) + 1))
+            elif column in of_file:
+                value = of_file[column]
+                made[column] = pa.nulls(len(rows), pa.string()) if value is None else pa.repeat(value, len(rows))
+            elif column in rows.column_names:
+                made[column] = rows[column]
+            else:
+                made[column] = pa.nulls(len(rows), _arrow_type(column))
+        if flags is not None:
+            made |= {column: array for column, array in flags.result().items() if column in made}
     if "start_time" in rows.column_names:
         made["start_time"] = made["start_time"].cast(pa.timestamp("us", tz="UTC"))
     return pa.table(made)

@@ -53,8 +53,7 @@ def finding(lab: LabHome, folder: Path, code: str) -> Finding:
     """The finding, once the logs of all proxies are written or time is up."""
     deadline = time.monotonic() + 10.0
     for attempt in itertools.count():
-        # the race shows only where the log holds the request before, on the same connection
-        snapshot = capture(folder / str(attempt), lab, whole_log=code == "MNB0220")
+        snapshot = capture(folder / str(attempt), lab)
         found = Mesh(snapshot).check("MNB0101" if code == "MNB0101" else "MNB0210")
         mine = [one for one in found if one.code == code and one.status is Status.FAIL]
         if mine or time.monotonic() > deadline:
@@ -81,11 +80,22 @@ def test_the_fix_of_the_finding_cures(lab: LabHome, tmp_path: Path, name: str):
     assert code not in {one.code for one in again if one.status is Status.FAIL}
 
 
+def lost_race(lab: LabHome, folder: Path) -> Finding:
+    """The finding of a race that was lost: whether a round of requests loses one is a matter of milliseconds."""
+    for attempt in range(8):
+        send(lab, "keepalive-race")
+        # it shows only where the log holds the request before, on the same connection
+        found = Mesh(capture(folder / f"race-{attempt}", lab, whole_log=True)).check("MNB0210")
+        mine = [one for one in found if one.code == "MNB0220" and one.status is Status.FAIL]
+        if mine:
+            return mine[0]
+    raise AssertionError([str(one) for one in found])
+
+
 def test_a_fix_of_a_destination_rule_keeps_its_subsets(lab: LabHome, tmp_path: Path):
     """The keep-alive race: the new setting is added to the rule that is there."""
     labs.break_("keepalive-race", lab)
-    send(lab, "keepalive-race")
-    found = finding(lab, tmp_path / "race", "MNB0220")
+    found = lost_race(lab, tmp_path)
     (fix,) = (fix for fix in found.fix if fix.kind == "yaml")
     rule = yaml.safe_load(fix.text)
     assert rule["spec"]["trafficPolicy"]["connectionPool"]["http"]["idleTimeout"] == "4s"

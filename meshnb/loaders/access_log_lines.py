@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from meshnb.errors import MeshnbError, NotFound, Unreachable
 from meshnb.loaders.access_log_format import JSON_KEYS
@@ -300,9 +300,12 @@ def open_log(path: Path) -> BinaryIO:
         raise Unreachable(f"cannot read {path}: {error.strerror}", hint="check its permissions") from error
     head = stream.peek(4)[:4]
     if head.startswith(_GZIP):
-        return _Stream(_unpack(stream, lambda: zlib.decompressobj(31), "gzip"), stream)
+        return _Stream(_unpack(stream, lambda: zlib.decompressobj(31), "gzip", zlib.error), stream)
     if head == _ZSTD:
-        return _Stream(_unpack(stream, _zstd, "zstd"), stream)
+        import zstandard
+
+        new: Callable[[], Any] = zstandard.ZstdDecompressor().decompressobj
+        return _Stream(_unpack(stream, new, "zstd", zstandard.ZstdError), stream)
     if head[:2] in _UTF16:  # what PowerShell writes for `kubectl logs … > file`
         return _Stream((text.encode() for text in _utf16(stream)), stream)
     if head.startswith(_BOM):
@@ -324,26 +327,23 @@ class _Stream(io.RawIOBase, BinaryIO):
         super().close()
 
 
-def _unpack(stream: _Readable, new: Callable[[], _Unpacker], what: str) -> Iterator[bytes]:
+def _unpack(stream: _Readable, new: Callable[[], _Unpacker], what: str, damage: type[Exception]) -> Iterator[bytes]:
     """What is there of a compressed file, part after part, before its damage is told."""
     unpacker, started = new(), False
     while packed := stream.read(BLOCK >> 4):
         while packed:
             started = True
-            yield unpacker.decompress(packed)
+            try:
+                text = unpacker.decompress(packed)
+            except damage as error:
+                raise EOFError(f"the {what} file is damaged: {error}") from error
+            yield text
             packed = b""
             if unpacker.eof:
                 packed = unpacker.unused_data.lstrip(b"\0")
                 unpacker, started = new(), False
     if started:
         raise EOFError(f"the {what} file ends early")
-
-
-def _zstd() -> _Unpacker:
-    import zstandard
-
-    unpacker: _Unpacker = zstandard.ZstdDecompressor().decompressobj()
-    return unpacker
 
 
 def _utf16(stream: BinaryIO) -> Iterator[str]:

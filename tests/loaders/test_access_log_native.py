@@ -80,6 +80,19 @@ def test_a_compressed_file_cut_short_gives_what_is_there_and_says_so(tmp_path, k
 
 
 @pytest.mark.parametrize("how", ["gzip", "zstd"])
+def test_a_compressed_file_damaged_in_the_middle_says_so(tmp_path, how):
+    data = "".join(f"{line}\n" for line in JSON * 40).encode()
+    path = packed(tmp_path / "x.log", data, how)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2 + 40 :] = bytes(byte ^ 0x5A for byte in damaged[len(damaged) // 2 + 40 :])
+    path.write_bytes(damaged)
+    log = scan_access_log(path)
+    rows = len(log.to_pandas())
+    assert any("damaged" in reason for reason in log.skipped.reason)
+    assert scan_access_log(path).group("flag_set").requests.sum() == rows
+
+
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
 def test_a_blank_line_of_a_compressed_file_is_counted(tmp_path, how):
     lines = [*LINES["json"], "", *LINES["json"]]
     log = scan_access_log(packed(tmp_path / "x.log", "".join(f"{line}\n" for line in lines).encode(), how))

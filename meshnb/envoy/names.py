@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CLUSTER_DOMAIN = "cluster.local"
+
 OWN_NAMES = {
     "BlackHoleCluster": "drops the connection: nothing is known of the destination and only known ones are allowed",
     "PassthroughCluster": "sends the connection on to where it was going: nothing is known of the destination",
@@ -91,3 +93,13 @@ class ClusterName:
         if self.fqdn:
             return f"{self.direction} to {self.fqdn}, port {self.port}{subset}"
         return f"{self.direction} to port {self.port} of the workload{subset}"
+
+
+def full_host(host: str, namespace: str, domain: str = CLUSTER_DOMAIN) -> str:
+    """The full name Istio makes of a host: only a name without a dot is looked up in the namespace of its object.
+
+    Example:
+        >>> full_host("catalog", "istioinaction"), full_host("catalog.prod", "istioinaction"), full_host("*", "x")
+        ('catalog.istioinaction.svc.cluster.local', 'catalog.prod', '*')
+    """
+    return host if "." in host or host in ("", "*") else f"{host}.{namespace}.svc.{domain}"

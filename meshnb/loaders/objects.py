@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from meshnb.envoy.names import CLUSTER_DOMAIN as CLUSTER_DOMAIN
+from meshnb.envoy.names import full_host as full_host
 from meshnb.errors import FormatError
 from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
@@ -15,7 +17,6 @@ from meshnb.model.tables.objects import ENDPOINT_SLICES, OBJECTS, PODS, SERVICES
 if TYPE_CHECKING:
     import pandas as pd
 
-CLUSTER_DOMAIN = "cluster.local"
 SIDECAR = "istio-proxy"
 
 Object = Mapping[str, Any]
@@ -265,16 +266,6 @@ def _endpoint(endpoint: Object) -> dict[str, Any]:
 
 def _port(port: Object) -> dict[str, Any]:
     return {"port": port.get("port"), "port_name": port.get("name") or None, "app_protocol": port.get("appProtocol")}
-
-
-def full_host(host: str, namespace: str, domain: str = CLUSTER_DOMAIN) -> str:
-    """The full name Istio makes of a host: only a name without a dot is looked up in the namespace of its object.
-
-    Example:
-        >>> full_host("catalog", "istioinaction"), full_host("catalog.prod", "istioinaction"), full_host("*", "x")
-        ('catalog.istioinaction.svc.cluster.local', 'catalog.prod', '*')
-    """
-    return host if "." in host or host in ("", "*") else f"{host}.{namespace}.svc.{domain}"
 
 
 def metadata(thing: Object, *, file: str = "") -> Object:

@@ -18,7 +18,7 @@ ALLOWED = {
     "loaders": {"errors", "model", "envoy"},
     "envoy": {"errors", "model"},
     "checks": {"errors", "model", "envoy"},
-    "tuning": {"errors", "model"},
+    "tuning": {"errors", "model", "envoy"},
     "views": {"errors", "model"},
     "sources": {"errors", "model"},
     "lab": {"errors", "model", "sources"},

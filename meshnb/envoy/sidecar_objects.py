@@ -123,6 +123,32 @@ def _led(spec: Object, namespace: str, known: Mapping[tuple[str, str], Object]) 
                 yield from _led({**_mapping(known.get(key, {}).get("spec")), "delegate": None}, key[0], {})
 
 
+def strict_namespaces(things: Iterable[Object], namespaces: Iterable[str], *, root: str) -> frozenset[str]:
+    """Namespaces whose pods take mutual TLS alone, by PeerAuthentications that select no workload.
+
+    Args:
+        things: objects; other kinds are left out.
+        namespaces: those to tell of.
+        root: the root namespace.
+
+    Example:
+        >>> mesh = {"kind": "PeerAuthentication", "metadata": {"name": "default", "namespace": "istio-system"},
+        ...         "spec": {"mtls": {"mode": "STRICT"}}}
+        >>> sorted(strict_namespaces([mesh], ["shop"], root="istio-system"))
+        ['shop']
+    """
+    modes: dict[str, str] = {}
+    for thing in things:
+        spec = _mapping(thing.get("spec"))
+        if thing.get("kind") == "PeerAuthentication" and not _mapping(spec.get("selector")).get("matchLabels"):
+            mode = str(_mapping(spec.get("mtls")).get("mode") or "UNSET")
+            modes.setdefault(_key(thing)[0], mode)
+    mesh = modes.get(root, "UNSET")
+    return frozenset(
+        space for space in namespaces if (mesh if modes.get(space, "UNSET") == "UNSET" else modes[space]) == "STRICT"
+    )
+
+
 def objects_of(texts: Iterable[str]) -> list[Object]:
     """Objects from the column `object` of the table `objects`."""
     return [json.loads(text) for text in texts]

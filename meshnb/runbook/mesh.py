@@ -19,12 +19,14 @@ from meshnb.runbook.explain import ExplainViews
 from meshnb.runbook.links import checked, pages_of
 from meshnb.runbook.remedy import RemedyViews
 from meshnb.runbook.requests import RequestViews
+from meshnb.runbook.sidecars import SidecarViews
 from meshnb.runbook.tables_components import ComponentTables
 from meshnb.runbook.tables_control_plane import ControlPlaneTables
 from meshnb.runbook.tables_envoy import EnvoyTables
 from meshnb.runbook.tables_istiod import IstiodTables
 from meshnb.runbook.tables_logs import LogTables
 from meshnb.runbook.tables_objects import ObjectTables
+from meshnb.runbook.tables_sidecars import SidecarTables
 from meshnb.runbook.workloads import WorkloadViews
 from meshnb.sources.snapshot import Snapshot
 from meshnb.views.findings import FindingList
@@ -107,7 +109,9 @@ def _require_namespace(mesh: Mesh) -> None:
         )
 
 
-class Mesh(CauseViews, WorkloadViews, RemedyViews, RequestViews, ExplainViews, ComponentViews, ControlPlaneViews):
+class Mesh(
+    CauseViews, WorkloadViews, RemedyViews, RequestViews, ExplainViews, SidecarViews, ComponentViews, ControlPlaneViews
+):
     """A captured mesh as tables, with checks. Made by `meshnb.open`.
 
     Args:
@@ -126,6 +130,7 @@ class Mesh(CauseViews, WorkloadViews, RemedyViews, RequestViews, ExplainViews, C
         **IstiodTables.TABLES,
         **ComponentViews.TABLES,
         **ControlPlaneTables.TABLES,
+        **SidecarTables.TABLES,
     }
 
     def __init__(

@@ -1,0 +1,288 @@
+"""What Sidecars would change, as a notebook shows it, and compared with what was measured after they were applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshnb.checks.sidecar_yaml import lint_text, object_slips, text_slips
+from meshnb.errors import FormatError, NotFound, UsageError
+from meshnb.model.finding import Finding, Severity
+from meshnb.model.frame import returns
+from meshnb.model.tables.sidecars import SIDECAR_COMPARED
+from meshnb.tuning.sidecar_what_if import Known, Predicted
+from meshnb.views.tables import Table, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from meshnb.runbook.tables_sidecars import SidecarTables
+
+Object = Mapping[str, Any]
+Source = str | Path | Object
+_SHOWN = {
+    "proxy": "proxy",
+    "sidecar": "sidecar",
+    "catch_all": "gets the rest",
+    "clusters": "clusters",
+    "endpoints": "endpoints",
+    "bytes": "bytes",
+    "requests_lost": "calls lost",
+}
+
+
+def sidecar_texts(sources: Sequence[Source]) -> list[tuple[str, str]]:
+    """Name and YAML of each source that is a text or a file.
+
+    Args:
+        sources: YAML text, paths, or objects.
+
+    Raises:
+        NotFound: a file that is not there.
+    """
+    found = []
+    for source in sources:
+        if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
+            found.append(("YAML", source))
+        elif isinstance(source, str | Path):
+            path = Path(source).expanduser()
+            if not path.is_file():
+                raise NotFound(f"no file {path}", hint="give a path, the YAML itself, or an object")
+            found.append((str(path), path.read_text(encoding="utf-8")))
+    return found
+
+
+def read_sidecars(sources: Sequence[Source]) -> list[Object]:
+    r"""The Sidecar objects of YAML texts, files and objects.
+
+    Args:
+        sources: YAML text, paths, or objects.
+
+    Raises:
+        NotFound: a file that is not there.
+        FormatError: something in it that Istio would not read; names file and line, and the line as it should be.
+        UsageError: no Sidecar in it.
+
+    Example:
+        >>> read_sidecars(["kind: Sidecar\nspec:\n  egress:\n  -hosts: [./*]"])
+        Traceback (most recent call last):
+        meshnb.errors.FormatError: YAML line 4: there is no space after the dash (write: - hosts: [./*])
+    """
+    found: list[Object] = [source for source in sources if isinstance(source, Mapping)]
+    for thing in found:
+        for slip in object_slips(thing):
+            if slip.severity >= Severity.ERROR:
+                raise FormatError(slip.what, file="the object", position=slip.path, hint=_write(slip.better))
+    for name, text in sidecar_texts(sources):
+        slips, read = text_slips(text)
+        for slip in slips:
+            if slip.severity >= Severity.ERROR:
+                position = f"line {slip.line}" if slip.line else ""
+                raise FormatError(slip.what, file=name, position=position, hint=_write(slip.better))
+        found += read
+    if not found:
+        raise UsageError("no Sidecar to try", hint="give YAML, a path or an object of kind Sidecar")
+    return found
+
+
+def _write(better: str) -> str:
+    return f"write: {better.strip()}" if better else ""
+
+
+def lint_files(sources: Sequence[Source]) -> list[Finding]:
+    """What is wrong with Sidecars as they are written, file by file."""
+    return [finding for name, text in sidecar_texts(sources) for finding in lint_text(text, file=name)]
+
+
+class SidecarWhatIf:
+    """What Sidecars would change. Made by `mesh.sidecar_what_if`.
+
+    Args:
+        predicted: the rows.
+        names: the Sidecars tried, NAMESPACE/NAME.
+        known: what is known of the mesh.
+    """
+
+    def __init__(self, predicted: Predicted, names: Sequence[str], known: Known) -> None:
+        self.predicted, self.names, self._known = predicted, list(names), known
+
+    @property
+    def proxies(self) -> pd.DataFrame:
+        """A row per proxy they would hold for: see `meshnb.model.tables.sidecars.SIDECAR_WHAT_IF`."""
+        return self.predicted.proxies
+
+    @property
+    def changes(self) -> pd.DataFrame:
+        """A row per resource that would go or come: see `SIDECAR_CHANGES`."""
+        return self.predicted.changes
+
+    @property
+    def calls(self) -> pd.DataFrame:
+        """A row per host called: see `SIDECAR_CALLS`."""
+        return self.predicted.calls
+
+    @property
+    def verdict(self) -> str:
+        """In one sentence: how many proxies, what they would lose, and whether calls that were seen would break."""
+        rows = self.proxies
+        if rows.empty:
+            return f"{', '.join(self.names)} would hold for none of {len(self._known.proxies)} proxies"
+        goes = self.changes[self.changes.change == "goes"]
+        clusters = int((goes.type == "cluster").sum())
+        return f"{_count(len(rows), 'proxy')} would lose {_count(clusters, 'cluster')}; {self._calls()}"
+
+    def _calls(self) -> str:
+        """Of the calls that were seen, how many would fail; what was not seen is never said to go on."""
+        unknown = int((self.proxies.calls == "unknown").sum())
+        if unknown == len(self.proxies):
+            return "which calls would fail is unknown"
+        broken = self.calls[self.calls.verdict == "breaks"]
+        seen = int(self.calls.requests.sum())
+        count = f"{int(broken.requests.sum()):,} of " if broken.requests.notna().any() else ""
+        if len(broken):
+            text = f"{count}{_count(seen, 'call')} seen, to {_count(broken.host.nunique(), 'host')}, would fail"
+        else:
+            text = (
+                f"none of {_count(seen, 'call')} seen would fail" if len(self.calls) else "no call of theirs was seen"
+            )
+        return f"{text}, the calls of {_count(unknown, 'proxy')} are unknown" if unknown else text
+
+    def summary(self) -> Table:
+        """A row per proxy, as one reads it: before → after."""
+        import pandas as pd
+
+        rows = [
+            {
+                "proxy": row.proxy,
+                "sidecar": f"{_text(row.sidecar_before)} → {_text(row.sidecar)}",
+                "catch_all": row.catch_all,
+                "clusters": _both(row.clusters_before, row.clusters_after),
+                "endpoints": _both(row.endpoints_before, row.endpoints_after),
+                "bytes": _both(*_bytes(row)),
+                "requests_lost": _lost(row),
+            }
+            for row in self.proxies.itertuples()
+        ]
+        frame = pd.DataFrame(rows, columns=list(_SHOWN)).rename(columns=_SHOWN)
+        return table(frame, title=f"What {', '.join(self.names)} would change: {self.verdict}")
+
+    def lost_calls(self) -> Table:
+        """Calls that were seen and would fail, or go past the mesh."""
+        rows = self.calls[self.calls.verdict != "stays"].reset_index(drop=True)
+        return table(rows, title=f"Calls that would not go on as now: {len(rows)}")
+
+    def gone(self) -> Table:
+        """What goes and comes, resource by resource."""
+        columns = ["proxy", "change", "type", "name", "bytes"]
+        return table(self.changes[columns], title=f"Resources that change: {len(self.changes)}", limit=40)
+
+    def unknowns(self) -> Table:
+        """What could not be said, and of how many proxies."""
+        import pandas as pd
+
+        counts: dict[str, int] = {}
+        for reasons in self.proxies.unknown:
+            for reason in reasons:
+                counts[reason] = counts.get(reason, 0) + 1
+        frame = pd.DataFrame({"what": list(counts), "proxies": list(counts.values())})
+        return table(frame, title="What could not be said")
+
+    @returns(SIDECAR_COMPARED)
+    def measured(self, after: SidecarTables) -> pd.DataFrame:
+        """The prediction beside what another snapshot has, taken after the Sidecars were applied.
+
+        A proxy whose pod is gone is compared with another pod of its workload.
+
+        Args:
+            after: the mesh after the change.
+
+        Example:
+            >>> import meshnb
+            >>> mesh = meshnb.open("demo")
+            >>> everything = {"kind": "Sidecar", "metadata": {"name": "all", "namespace": "istioinaction"}, "spec": {}}
+            >>> set(mesh.sidecar_what_if(everything).measured(mesh).error)
+            {0.0}
+        """
+        known, config_of = after._known, after._config_of()
+        there = {one.name: one for one in known.proxies}
+        rows = []
+        for row in self.proxies[self.proxies.clusters_before.notna()].itertuples():
+            names = [row.proxy] if row.proxy in there else []
+            names += [n for n, one in there.items() if (one.namespace, one.workload) == (row.namespace, row.workload)]
+            config = next(((name, found) for name in names if (found := config_of(name)) is not None), None)
+            rows.append(_compared(row, self.predicted.clusters[row.proxy], config))
+        return SIDECAR_COMPARED.rows(rows)
+
+    def __repr__(self) -> str:
+        return f"<SidecarWhatIf {', '.join(self.names)}: {self.verdict}>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        parts = [self.summary()]
+        parts += [shown for shown in (self.lost_calls(), self.gone(), self.unknowns()) if len(shown)]
+        bundles = [part._repr_mimebundle_() for part in parts]
+        return {name: "\n\n".join(bundle[name] for bundle in bundles) for name in ("text/plain", "text/html")}
+
+
+def _compared(row: Any, clusters: tuple[frozenset[str], frozenset[str]], config: Any) -> dict[str, Any]:
+    before, predicted = clusters
+    result: dict[str, Any] = {
+        "proxy": row.proxy,
+        "clusters_before": row.clusters_before,
+        "clusters_predicted": row.clusters_after,
+        "stayed": [],
+        "gone": [],
+    }
+    if config is None:
+        return result
+    name, found = config
+    measured = frozenset(map(str, found.clusters.cluster))
+    with_eds = _int(row.bytes_before) is not None and found.has_endpoints
+    suffix = "" if with_eds else "_without_eds"
+    total = found.sizes if with_eds else found.sizes[found.sizes.section != "endpoints"]
+    size = int(total.bytes.sum())
+    guess = _int(getattr(row, f"bytes_after{suffix}"))
+    return result | {
+        "measured_proxy": name,
+        "clusters_measured": len(measured),
+        "stayed": sorted((before - predicted) & measured),
+        "gone": sorted(predicted - measured),
+        "bytes_before": _int(getattr(row, f"bytes_before{suffix}")),
+        "bytes_predicted": guess,
+        "bytes_measured": size,
+        "error": None if guess is None else guess / size - 1,
+    }
+
+
+def _bytes(row: Any) -> tuple[Any, Any]:
+    if _int(row.bytes_before) is not None:
+        return row.bytes_before, row.bytes_after
+    return row.bytes_before_without_eds, row.bytes_after_without_eds
+
+
+def _int(value: Any) -> int | None:
+    import pandas as pd
+
+    return None if pd.isna(value) else int(value)
+
+
+def _both(before: Any, after: Any) -> str:
+    texts = ["unknown" if _int(value) is None else f"{int(value):,}" for value in (before, after)]
+    return " → ".join(texts)
+
+
+def _count(number: int, what: str) -> str:
+    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "none"
+
+
+def _lost(row: Any) -> str:
+    if row.calls == "unknown":
+        return "unknown"
+    if row.calls == "metrics":
+        return f"of {row.hosts_lost} hosts"
+    return f"{row.requests_lost:,} of {row.requests:,}"

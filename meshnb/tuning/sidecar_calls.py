@@ -1,0 +1,158 @@
+"""What would become of the calls a proxy was seen to make, if it knew other services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from meshnb.envoy.sidecar_scope import ALLOW_ANY, REGISTRY_ONLY, Scope
+from meshnb.tuning.sidecar_changes import CATCH_ALL_HOSTS, Config, dynamic_hosts, host_of, namespace_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from meshnb.tuning.sidecar_what_if import Observed, Proxy
+
+STAYS, BREAKS, BYPASSES, FAILS = "stays", "breaks", "bypasses", "fails already"
+OPEN = "unknown"
+_PASSTHROUGH, _BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
+_BYPASS = (
+    "PassthroughCluster sends it to the address the client looked up: without mutual TLS, rules, retries and subsets"
+)
+
+
+def calls(
+    proxy: Proxy,
+    limit: Scope,
+    config: Config | None,
+    found: list[dict[str, Any]],
+    observed: Observed,
+    strict: frozenset[str],
+) -> list[dict[str, Any]]:
+    """The rows of `SIDECAR_CALLS` of one proxy, those that break first.
+
+    Args:
+        proxy: the proxy.
+        limit: what it would know.
+        config: what it has; `None` without a config dump.
+        found: what would go and come, as from `changes`.
+        observed: what is known of calls.
+        strict: namespaces whose pods take mutual TLS alone.
+    """
+    source = observed.source(proxy)[0]
+    judge = _Judge(limit, config, found, strict)
+    if source == "access log" and observed.calls is not None:
+        rows = list(_logged(observed.calls[observed.calls.proxy == proxy.name], judge))
+    elif source == "metrics":
+        rows = list(_measured(observed.rates_of(proxy), judge))
+    else:
+        rows = []
+    rank = {BREAKS: 0, BYPASSES: 1, OPEN: 2, FAILS: 3, STAYS: 4}
+    rows.sort(key=lambda row: (rank[row["verdict"]], -(row.get("requests") or 0), row["host"]))
+    return [{"proxy": proxy.name, "source": source, **row} for row in rows]
+
+
+def _logged(rows: pd.DataFrame, judge: _Judge) -> Iterator[dict[str, Any]]:
+    groups: dict[tuple[str, int | None, str, str], list[Any]] = {}
+    for row in rows.itertuples():
+        authority = row.authority if isinstance(row.authority, str) else ""
+        host = row.host if isinstance(row.host, str) else host_of(authority)[0] or str(row.cluster)
+        port = int(row.port) if isinstance(row.port, int) else None
+        verdict, expects = judge.of(str(row.cluster), host, port, authority)
+        groups.setdefault((host, port, verdict, expects), []).append(row)
+    for (host, port, verdict, expects), group in groups.items():
+        yield {
+            "host": host,
+            "port": port,
+            "verdict": verdict,
+            "expects": expects,
+            "requests": sum(row.requests for row in group),
+            "first_seen": min(row.first_seen for row in group),
+            "last_seen": max(row.last_seen for row in group),
+        }
+
+
+def _measured(rates: pd.DataFrame, judge: _Judge) -> Iterator[dict[str, Any]]:
+    for host, rate in rates.groupby("destination_service").rate.sum().items():
+        if rate > 0:
+            cluster = str(host) if host in (_PASSTHROUGH, _BLACK_HOLE) else ""
+            verdict, expects = judge.of(cluster, str(host), None, "")
+            yield {"host": str(host), "port": None, "verdict": verdict, "expects": expects, "rate": float(rate)}
+
+
+class _Judge:
+    """What would become of single calls.
+
+    Args:
+        limit: what the proxy would know.
+        config: what it has.
+        found: what would go and come.
+        strict: namespaces whose pods take mutual TLS alone.
+    """
+
+    def __init__(
+        self, limit: Scope, config: Config | None, found: list[dict[str, Any]], strict: frozenset[str]
+    ) -> None:
+        self.limit, self.strict = limit, strict
+        self.domains = {} if config is None else _domains(config)
+        self.spaces = {} if config is None else {str(r.fqdn): namespace_of(r) for r in config.outbound.itertuples()}
+        self.gone = {row["name"] for row in found if row["type"] == "virtual_host" and row["change"] == "goes"}
+        # a port whose route configuration stays answers itself; else the connection ends at the catch-all listener
+        stay = {name for names in self.domains.values() for name in names} - self.gone
+        self.served = {host_of(name)[1] for name in stay}
+
+    def of(self, cluster: str, host: str, port: int | None, authority: str) -> tuple[str, str]:
+        """Verdict and what the caller would see.
+
+        Args:
+            cluster: cluster it went to.
+            host: host of the service.
+            port: its port; `None` if not known.
+            authority: host asked for, empty for TCP.
+        """
+        if cluster == _BLACK_HOLE or host == _BLACK_HOLE:
+            return FAILS, "BlackHoleCluster gets it now"
+        if cluster == _PASSTHROUGH or host == _PASSTHROUGH:
+            if self.limit.policy == REGISTRY_ONLY:
+                return BREAKS, self._refused(host_of(authority)[1] or 80, authority)
+            return (STAYS, "PassthroughCluster gets it as now") if self.limit.policy else (OPEN, _open())
+        named = self.domains.get(authority) or self.domains.get(host_of(authority)[0]) if authority else None
+        lost = bool(named) and named <= self.gone if named else False
+        if not lost and self._known(host, port):
+            return STAYS, "it is still known"
+        if self.limit.policy == REGISTRY_ONLY:
+            return BREAKS, self._refused(port or 80, authority)
+        if self.limit.policy != ALLOW_ANY:
+            return OPEN, _open()
+        if self._space(host) in self.strict:
+            return BREAKS, f"{_BYPASS}; a PeerAuthentication of {self._space(host)} takes mutual TLS alone"
+        return BYPASSES, _BYPASS
+
+    def _known(self, host: str, port: int | None) -> bool:
+        return host in self.limit.services if port is None else self.limit.knows(host, port)
+
+    def _space(self, host: str) -> str:
+        visible = self.limit.services.get(host)
+        parts = host.split(".")
+        named = parts[1] if len(parts) > 2 and parts[2] == "svc" else ""
+        return visible.service.namespace if visible else self.spaces.get(host, named)
+
+    def _refused(self, port: int, authority: str) -> str:
+        if authority and port in self.served:
+            return "502 from block_all: the port still serves other hosts"
+        return "the connection ends at BlackHoleCluster (502 if the port still has routes)"
+
+
+def _open() -> str:
+    return "refused under REGISTRY_ONLY, passed through under ALLOW_ANY: MeshConfig is not known"
+
+
+def _domains(config: Config) -> Mapping[str, set[str]]:
+    """Virtual hosts by domain: those that take an authority."""
+    found: dict[str, set[str]] = {}
+    rows = dynamic_hosts(config).drop_duplicates(["route_config", "virtual_host"])
+    for row in rows.itertuples():
+        if row.virtual_host not in CATCH_ALL_HOSTS:
+            for domain in row.domains:
+                found.setdefault(str(domain), set()).add(str(row.virtual_host))
+    return found

@@ -44,7 +44,7 @@ _ADMIN = (
 )
 # as a capture of a cluster names them; `mesh`, `ndsz` and ControlZ are not in the lab
 _DEBUG = ("syncz", "adsz", "endpointShardz", "registryz", "configz", "authorizationz", "push_status", "list")
-_DEBUG_OF_PROXY = (("edsz", ""), ("config_dump", "&include_eds=true"))
+_DEBUG_OF_PROXY = (("edsz", ""), ("sidecarz", ""), ("config_dump", "&include_eds=true"))
 _START = re.compile(rb'"start_time":"([^"]+)"|\A\[([^\]]+)\]')
 # proxies write their logs every 0.1 s
 _QUIET_S, _SETTLE_S = 0.3, 3.0

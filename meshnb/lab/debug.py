@@ -11,6 +11,7 @@ from meshnb.lab.ads import Connection, Discovery
 from meshnb.lab.envoy import node_id
 from meshnb.lab.inventory import Object, workload_of
 from meshnb.lab.plan import CLUSTER_ID, TRUST_DOMAIN, Plan, find_pod
+from meshnb.lab.scope import scope_of
 from meshnb.lab.world import ROOT_NAMESPACE, World, host_of
 from meshnb.lab.xds.common import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
@@ -256,6 +257,19 @@ def _config_dump(view: View, connection: Connection, query: Mapping[str, str]) -
     return {"configs": configs}
 
 
+def _sidecarz(view: View, connection: Connection, query: Mapping[str, str]) -> dict[str, Any]:
+    pod = find_pod(connection.proxy)
+    scope = scope_of(view.world, pod)
+    meta = scope.sidecar["metadata"] if scope.sidecar else {"name": "default-sidecar"}
+    return {
+        "name": meta["name"],
+        "namespace": pod.namespace,
+        "outboundTrafficPolicy": {} if scope.registry_only else {"mode": 1},
+        "services": [_service(service) for service in scope.services.values()],
+        "sidecar": scope.sidecar["spec"] if scope.sidecar else None,
+    }
+
+
 _PAGES: Mapping[str, Callable[[View], object]] = {
     "adsz": _adsz,
     "authorizationz": _authorizationz,
@@ -271,4 +285,5 @@ _PAGES: Mapping[str, Callable[[View], object]] = {
 _PER_PROXY: Mapping[str, Callable[[View, Connection, Mapping[str, str]], object]] = {
     "config_dump": _config_dump,
     "edsz": _edsz,
+    "sidecarz": _sidecarz,
 }

@@ -21,6 +21,7 @@ KINDS = {
     "PeerAuthentication": "peerauthentications",
     "Pod": "pods",
     "Service": "services",
+    "Sidecar": "sidecars",
     "Telemetry": "telemetries",
     "VirtualService": "virtualservices",
 }
@@ -132,6 +133,11 @@ _SPECS: dict[str, Any] = {
                 "patch": {"operation": OneOf(("INSERT_FIRST", "INSERT_BEFORE")), "value": ANY},
             }
         ],
+    },
+    "Sidecar": {
+        "workloadSelector": {"labels": ANY},
+        "egress": [{"hosts": ANY}],
+        "outboundTrafficPolicy": {"mode": OneOf(("ALLOW_ANY", "REGISTRY_ONLY"))},
     },
     "Telemetry": {
         "selector": _SELECTOR,

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshnb.lab.inventory import Object
 from meshnb.lab.plan import APP_PORT, PODS
+from meshnb.lab.scope import scope_of
 from meshnb.lab.world import World
 from meshnb.lab.xds.common import (
     CLUSTER,
@@ -30,7 +31,7 @@ def cluster_name(host: str, subset: str = "") -> str:
 def clusters(proxy: Proxy) -> list[Resource]:
     """All clusters of a proxy."""
     found = []
-    for host, service in proxy.world.services().items():
+    for host, service in scope_of(proxy.world, proxy.pod).services.items():
         rule = proxy.world.destination_rule(host)
         found.append(_outbound(proxy.world, host, service, rule))
         for subset in (rule["spec"].get("subsets") or []) if rule else []:

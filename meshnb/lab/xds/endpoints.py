@@ -7,6 +7,7 @@ from pathlib import Path
 from meshnb.lab.inventory import Object, workload_of
 from meshnb.lab.pki import VALID
 from meshnb.lab.plan import CLUSTER_ID, Pod
+from meshnb.lab.scope import scope_of
 from meshnb.lab.xds.clusters import cluster_name
 from meshnb.lab.xds.common import ENDPOINT, SECRET, Proxy, Resource
 
@@ -14,7 +15,7 @@ from meshnb.lab.xds.common import ENDPOINT, SECRET, Proxy, Resource
 def endpoints(proxy: Proxy) -> list[Resource]:
     """One load assignment per outbound cluster."""
     found = []
-    for host, service in proxy.world.services().items():
+    for host, service in scope_of(proxy.world, proxy.pod).services.items():
         rule = proxy.world.destination_rule(host)
         subsets = (rule["spec"].get("subsets") or []) if rule else []
         for name, labels in [("", {}), *((s["name"], s.get("labels") or {}) for s in subsets)]:

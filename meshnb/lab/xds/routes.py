@@ -8,6 +8,7 @@ from typing import Any
 from meshnb.errors import LabError
 from meshnb.lab.inventory import Object
 from meshnb.lab.plan import GATEWAY_PORT
+from meshnb.lab.scope import PASSTHROUGH, scope_of
 from meshnb.lab.world import World
 from meshnb.lab.xds.clusters import cluster_name
 from meshnb.lab.xds.common import (
@@ -79,20 +80,27 @@ def _intersection(host: str, served: list[str]) -> str | None:
 
 
 def _sidecar(proxy: Proxy) -> Resource:
-    """Every Service, with the routes of the VirtualServices bound to the mesh, then anything else passed through."""
-    world = proxy.world
+    """Every Service it knows, with the routes of the VirtualServices bound to the mesh, then what gets the rest."""
+    world, scope = proxy.world, scope_of(proxy.world, proxy.pod)
     bound: dict[str, list[Resource]] = {}
-    for item in world.virtual_services("mesh"):
+    for item in scope.rules:
         for host in item["spec"].get("hosts") or []:
             full = world.resolve(host, item["metadata"]["namespace"])
             bound.setdefault(full, []).extend(_virtual_service(world, item))
     hosts = []
-    for host, service in world.services().items():
+    for host, service in scope.services.items():
         found = bound.pop(host, None) or [_plain(world, host)]
         hosts.append(_virtual_host(f"{host}:{HTTP_PORT}", _domains(host, service, proxy.pod.namespace), found))
     hosts += [_virtual_host(f"{host}:{HTTP_PORT}", [host], found) for host, found in sorted(bound.items())]
-    passthrough = {"match": {"prefix": "/"}, "name": "allow_any", "route": _action({"cluster": "PassthroughCluster"})}
-    return _configuration(SIDECAR_ROUTES, [*hosts, _virtual_host("allow_any", ["*"], [passthrough])])
+    return _configuration(SIDECAR_ROUTES, [*hosts, _rest(registry_only=scope.registry_only)])
+
+
+def _rest(*, registry_only: bool) -> Resource:
+    """The virtual host of what no other takes: passed through, or refused with 502."""
+    name = "block_all" if registry_only else "allow_any"
+    passed = {"route": _action({"cluster": PASSTHROUGH})}
+    end: Resource = {"direct_response": {"status": 502}} if registry_only else passed
+    return _virtual_host(name, ["*"], [{"match": {"prefix": "/"}, "name": name, **end}])
 
 
 def _domains(host: str, service: Object, namespace: str) -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WRITTEN, HOSTS, ALONE, SOMEBODY, OPENS = "MNB0110", "MNB0111", "MNB0112", "MNB0113", "MNB0114"
 DOCS = "https://istio.io/latest/docs/reference/config/networking/sidecar/"
+_NEAR = 0.8
 _OPENS_ISSUE = "https://github.com/istio/istio/issues/59376"
 
 
@@ -36,6 +37,10 @@ def _object(row: Any) -> Mapping[str, Any]:
 
 def _subject(one: Sidecar) -> Subject:
     return Subject("Sidecar", one.name, one.namespace)
+
+
+def _count(number: int) -> str:
+    return "One Sidecar" if number == 1 else f"{number} Sidecars" if number else "No Sidecar"
 
 
 def _none(code: str) -> list[Finding]:
@@ -66,7 +71,7 @@ def written(*, sidecars: pd.DataFrame) -> list[Finding]:
                     refs=("IST0106", "KIA1007") if "mode is left out" in worst.what else ("IST0106",),
                 )
             )
-    return found or [passed(WRITTEN, f"All {len(sidecars)} Sidecars are written as Istio reads them.")]
+    return found or [passed(WRITTEN, f"{_count(len(sidecars))}: all written as Istio reads them.")]
 
 
 @check(
@@ -94,7 +99,7 @@ def hosts(*, sidecars: pd.DataFrame, objects: pd.DataFrame | None) -> list[Findi
                     row = {"host": text, "problem": problem.lstrip("?"), "nearest": known.near(space, name)}
                     wrong.setdefault(status, []).append(row)
         found += [_missing(one, status, rows) for status, rows in wrong.items()]
-    return found or [passed(HOSTS, f"All hosts that {len(sidecars)} Sidecars import exist.")]
+    return found or [passed(HOSTS, f"{_count(len(sidecars))}: every host they import exists.")]
 
 
 def _missing(one: Sidecar, status: Status, rows: list[dict[str, str]]) -> Finding:
@@ -154,10 +159,10 @@ class _Known:
     def near(self, space: str, name: str) -> str:
         """The nearest that exists, written as an egress host; empty if nothing is near."""
         if space not in ("*", *self.spaces):
-            near = difflib.get_close_matches(space, sorted(self.spaces), n=1)
+            near = difflib.get_close_matches(space, sorted(self.spaces), n=1, cutoff=_NEAR)
             return f"{near[0]}/{name}" if near else ""
         here = sorted({host for where, host in (*self.hosts, *self.rule_hosts) if space in ("*", where)})
-        near = difflib.get_close_matches(name, here, n=1)
+        near = difflib.get_close_matches(name, here, n=1, cutoff=_NEAR)
         return f"{space}/{near[0]}" if near else ""
 
 
@@ -184,7 +189,7 @@ def alone(*, sidecars: pd.DataFrame, pods: pd.DataFrame | None) -> list[Finding]
             group = [one for one in chosen if one.namespace == space and one.name in names]
             what = f"both select {len(fitting)} pods of {space} ({fitting[0]} …)" if len(fitting) > 1 else ""
             found.append(_rivals(group, what or f"both select the pod {fitting[0]} of {space}", ("IST0110", "KIA0003")))
-    return found or [passed(ALONE, f"For no pod more than one of {len(known)} Sidecars of a level fits.")]
+    return found or [passed(ALONE, f"{_count(len(known))}: for no pod two of one level fit.")]
 
 
 def _rivals(group: list[Sidecar], what: str, refs: tuple[str, ...]) -> Finding:

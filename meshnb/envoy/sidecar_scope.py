@@ -314,9 +314,9 @@ def scope(
             if _imports_rules(one, hosts):
                 led[one.key] = one
                 for host, ports in one.destinations.items():
-                    if (service := _destination(host, seen, namespace)) is not None:
+                    if (led_to := _destination(host, seen, namespace)) is not None:
                         by = f"VirtualService {one.namespace}/{one.name}"
-                        _add(found, service, egress.only_port, ports - {0} if 0 not in ports else frozenset(), by)
+                        _add(found, led_to, egress.only_port, ports - {0} if 0 not in ports else frozenset(), by)
     return Scope((sidecar.policy if sidecar else "") or policy, found, led)
 
 

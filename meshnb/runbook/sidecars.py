@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import UsageError
+from meshnb.model.finding import Severity, Status
 from meshnb.model.frame import returns
 from meshnb.model.tables import sidecars as tables
 from meshnb.runbook.components import ComponentViews
@@ -72,12 +73,14 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         from meshnb.runbook.sidecar_what_if import lint_files, read_sidecars
 
         found = lint_files(sources)
-        if any(one.status == "fail" and one.severity >= "error" for one in found):
+        if any(one.status is Status.FAIL and one.severity >= Severity.ERROR for one in found):
             return FindingList(found)
         things = read_sidecars(sources)
         keys = {_key(one) for one in things}
         there = self._findings_with(things)
-        found += [one for one in there if one.status != "fail" or (one.subject.namespace, one.subject.name) in keys]
+        found += [
+            one for one in there if one.status is not Status.FAIL or (one.subject.namespace, one.subject.name) in keys
+        ]
         return FindingList(found)
 
     @returns(tables.SIDECAR_PROPOSALS)

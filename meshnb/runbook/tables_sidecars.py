@@ -107,7 +107,7 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
                     "outbound_policy": (limit.policy or None) if limit else None,
                     "services": len(limit.services) if limit and known.services is not None else None,
                     "of_services": self._exported(proxy.namespace),
-                    "istiod": _agrees(told, proxy.name, choice.sidecar and choice.sidecar.name, limit),
+                    "istiod": _agrees(told, proxy.name, choice.sidecar.name if choice.sidecar else None, limit),
                 }
             )
         return tables.SIDECAR_PROXIES.rows(rows)
@@ -233,7 +233,7 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
             pod, dump = pods.get(name), dumps.get(name)
             node = dump.node_id if dump is not None and isinstance(dump.node_id, str) else ""
             kind = node.partition("~")[0] if "~" in node else (pod.proxy_type if pod is not None else "sidecar")
-            source = pod if pod is not None else dump
+            source: Any = pod if pod is not None else dump
             workload = source.workload if isinstance(source.workload, str) else ""
             labels = json.loads(source.labels) if isinstance(source.labels, str) else {}
             found.append(Proxy(name, name.rpartition(".")[2], workload, labels, kind or "sidecar"))

@@ -39,7 +39,8 @@ def selected(selectors: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) 
 def _fits(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     wanted = selector.get("matchLabels") or {}
     conditions = selector.get("matchExpressions") or []
-    return wanted.items() <= labels.items() and all(_holds(one, labels) for one in conditions)
+    named = all(labels.get(key) == value for key, value in wanted.items())
+    return named and all(_holds(one, labels) for one in conditions)
 
 
 def _holds(condition: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -48,9 +49,9 @@ def _holds(condition: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     if operator not in _OPERATORS:
         raise UsageError(f"no operator {operator!r} in a selector", hint=", ".join(_OPERATORS))
     if operator in ("Exists", "DoesNotExist"):
-        return (key in labels) == (operator == "Exists")
+        return (key in labels) is (operator == "Exists")
     # a label that is not there is in no list
-    return (labels.get(key) in values) == (operator == "In")
+    return (labels.get(key) in values) is (operator == "In")
 
 
 def selectors_of(text: str) -> list[Mapping[str, Any]]:

@@ -67,7 +67,8 @@ def read_sidecars(sources: Sequence[Source]) -> list[Object]:
     Example:
         >>> read_sidecars(["kind: Sidecar\nspec:\n  egress:\n  -hosts: [./*]"])
         Traceback (most recent call last):
-        meshnb.errors.FormatError: YAML line 4: there is no space after the dash (write: - hosts: [./*])
+        meshnb.errors.FormatError: YAML, line 4: there is no space after the dash
+          → write: - hosts: [./*]
     """
     found: list[Object] = [source for source in sources if isinstance(source, Mapping)]
     for thing in found:
@@ -126,8 +127,12 @@ class SidecarWhatIf:
     def verdict(self) -> str:
         """In one sentence: how many proxies, what they would lose, and whether calls that were seen would break."""
         rows = self.proxies
+        if not self._known.proxies:
+            return "no proxies were captured: it needs pods, config dumps and access logs (meshnb capture)"
+        if not self.names:
+            return "no Sidecar to try: of no workload the calls are known"
         if rows.empty:
-            return f"{', '.join(self.names)} would hold for none of {len(self._known.proxies)} proxies"
+            return f"{self._tried} would hold for none of {len(self._known.proxies)} proxies"
         goes = self.changes[self.changes.change == "goes"]
         clusters = int((goes.type == "cluster").sum())
         return f"{_count(len(rows), 'proxy')} would lose {_count(clusters, 'cluster')}; {self._calls()}"
@@ -148,6 +153,11 @@ class SidecarWhatIf:
             )
         return f"{text}, the calls of {_count(unknown, 'proxy')} are unknown" if unknown else text
 
+    @property
+    def _tried(self) -> str:
+        shown = ", ".join(self.names[:3]) or "no Sidecar"
+        return f"{shown} and {len(self.names) - 3} more" if len(self.names) > 3 else shown
+
     def summary(self) -> Table:
         """A row per proxy, as one reads it: before → after."""
         import pandas as pd
@@ -156,7 +166,7 @@ class SidecarWhatIf:
             {
                 "proxy": row.proxy,
                 "sidecar": f"{_text(row.sidecar_before)} → {_text(row.sidecar)}",
-                "catch_all": row.catch_all,
+                "catch_all": row.catch_all if isinstance(row.catch_all, str) else "unknown",
                 "clusters": _both(row.clusters_before, row.clusters_after),
                 "endpoints": _both(row.endpoints_before, row.endpoints_after),
                 "bytes": _both(*_bytes(row)),
@@ -165,7 +175,7 @@ class SidecarWhatIf:
             for row in self.proxies.itertuples()
         ]
         frame = pd.DataFrame(rows, columns=list(_SHOWN)).rename(columns=_SHOWN)
-        return table(frame, title=f"What {', '.join(self.names)} would change: {self.verdict}")
+        return table(frame, title=f"What {self._tried} would change: {self.verdict}")
 
     def lost_calls(self) -> Table:
         """Calls that were seen and would fail, or go past the mesh."""
@@ -215,7 +225,7 @@ class SidecarWhatIf:
         return SIDECAR_COMPARED.rows(rows)
 
     def __repr__(self) -> str:
-        return f"<SidecarWhatIf {', '.join(self.names)}: {self.verdict}>"
+        return f"<SidecarWhatIf {self._tried}: {self.verdict}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         parts = [self.summary()]
@@ -285,4 +295,4 @@ def _lost(row: Any) -> str:
         return "unknown"
     if row.calls == "metrics":
         return f"of {row.hosts_lost} hosts"
-    return f"{row.requests_lost:,} of {row.requests:,}"
+    return f"{row.requests_lost:,} of {row.requests:,}" if row.requests else "none seen"

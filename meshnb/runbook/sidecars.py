@@ -34,7 +34,7 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         there is no log. What was not captured is unknown, and said so: a call that was not seen may break as well.
 
         Args:
-            sources: YAML text, paths, or objects; none for those of `mesh.sidecar_proposals()`.
+            sources: YAML text, paths, or objects; none, or an empty text, for those of `mesh.sidecar_proposals()`.
 
         Returns:
             `.proxies`, `.changes` and `.calls` are frames; `.measured(after)` compares with another snapshot.
@@ -55,11 +55,13 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         from meshnb.runbook.sidecar_what_if import SidecarWhatIf, read_sidecars
         from meshnb.tuning.sidecar_what_if import predict
 
-        texts = list(sources) or [text for text in self.sidecar_proposals().yaml if isinstance(text, str)]
+        texts = [one for one in sources if one] or [
+            text for text in self.sidecar_proposals().yaml if isinstance(text, str)
+        ]
         tried = [sidecar_of(one) for one in read_sidecars(texts)] if texts else []
         known = self._known
         predicted = predict(known, tried, self._config_of(), self._observed(self._rates()))
-        return SidecarWhatIf(predicted, [str(one) for one in tried] or ["no Sidecar"], known)
+        return SidecarWhatIf(predicted, [str(one) for one in tried], known)
 
     def lint_sidecars(self, *sources: str | Path | Object) -> FindingList:
         """What is wrong with Sidecars before they are applied: as they are written, and in this mesh.

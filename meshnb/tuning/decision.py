@@ -71,6 +71,7 @@ class Lever:
         guard: what to mind.
         verify: query of the catalogue that shows whether it did.
         family: strategy it belongs to, one of `FAMILIES`; empty for what repairs instead of tuning.
+        why: what it is good for besides.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Lever:
     guard: str
     verify: str
     family: str = ""
+    why: str = ""
 
 
 @cache

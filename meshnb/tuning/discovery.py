@@ -61,7 +61,7 @@ def selectors_of(text: str) -> list[Mapping[str, Any]]:
         UsageError: no selectors in it.
 
     Example:
-        >>> selectors_of("meshConfig:\n  discoverySelectors:\\n    - matchLabels: {istio-discovery: enabled}")
+        >>> selectors_of("meshConfig:\n  discoverySelectors:\n    - matchLabels: {istio-discovery: enabled}")
         [{'matchLabels': {'istio-discovery': 'enabled'}}]
     """
     import yaml

@@ -66,7 +66,7 @@ def recommendations(end: Conclusion, facts: Facts | None = None) -> pd.DataFrame
                 "lever": name,
                 "family": lever.family or None,
                 "what": lever.what,
-                "why": end.why,
+                "why": f"{end.why} {lever.why}".strip(),
                 "condition": lever.condition,
                 "guard": lever.guard,
                 "done": _done(name, facts),
@@ -184,6 +184,8 @@ def discovery_selectors(*, enabled: Mapping[str, str] | None = None, excluded: M
 def default_sidecar(*hosts: str, namespace: str = "istio-system") -> str:
     """The mesh-wide default Sidecar: only these hosts, everything else must be asked for.
 
+    It keeps configuration minimal, makes each workload declare what it calls, and so guides owners. It comes last.
+
     Example:
         >>> print(default_sidecar("istio-system/*", "prometheus/*"))
         apiVersion: networking.istio.io/v1
@@ -206,7 +208,8 @@ def default_sidecar(*hosts: str, namespace: str = "istio-system") -> str:
 
 
 def _workload_sidecar(facts: Facts) -> str:
-    return """apiVersion: networking.istio.io/v1
+    return """# mesh.sidecar_proposals() writes it from calls seen; mesh.sidecar_what_if(FILE) tells what would break
+apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata:
   name: WORKLOAD
@@ -272,17 +275,39 @@ def rollout_plan(sidecars: list[str]) -> list[dict[str, Any]]:
     Args:
         sidecars: workloads to begin with, `NAMESPACE/WORKLOAD`.
 
+    Returns:
+        Steps with `step`, `what`, `before` (what to ask first) and `gate` (what must hold before the next).
+
     Example:
         >>> [step["step"] for step in rollout_plan(["shop/web"])]
         ['agree', 'shop/web', 'default']
     """
-    gate = "No new 502 or UF/NR at the workload for a day, and every host it called is listed."
+    gate = (
+        "No new 502 or UF/NR at the workload for a day, every host it called is listed, and .measured(after) has no "
+        "cluster that was predicted to stay among those that are gone."
+    )
+    what_if = "mesh.sidecar_what_if({}): no call that was seen fails, and no calls are unknown."
     plan = [
-        {"step": "agree", "what": "Agree with the owners on the hosts each workload calls.", "gate": "They said yes."}
+        {
+            "step": "agree",
+            "what": "Agree with the owners on the hosts each workload calls.",
+            "before": "mesh.sidecar_proposals(): what each was seen to call, and since when.",
+            "gate": "They said yes.",
+        }
     ]
-    plan += [{"step": name, "what": f"Apply a Sidecar that selects {name} alone.", "gate": gate} for name in sidecars]
-    last = "Apply the mesh-wide default last; from then on each workload must name what it calls."
-    return [
-        *plan,
-        {"step": "default", "what": last, "gate": "Every workload with calls outside the default has a Sidecar."},
+    plan += [
+        {
+            "step": name,
+            "what": f"Apply a Sidecar that selects {name} alone.",
+            "before": what_if.format(f'"{name.replace("/", "-")}.yaml"'),
+            "gate": gate,
+        }
+        for name in sidecars
     ]
+    last = {
+        "step": "default",
+        "what": "Apply the mesh-wide default last; from then on each workload must name what it calls.",
+        "before": what_if.format('"default.yaml"'),
+        "gate": "Every workload with calls outside the default has a Sidecar.",
+    }
+    return [*plan, last]

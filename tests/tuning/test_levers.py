@@ -81,6 +81,15 @@ def test_s11_55_specific_sidecars_first_the_default_last():
     plan = rollout_plan(["shop/web", "shop/cart"])
     assert [step["step"] for step in plan] == ["agree", "shop/web", "shop/cart", "default"]
     assert all(step["gate"] for step in plan)
+    assert ["mesh.sidecar_what_if(" in step["before"] for step in plan] == [False, True, True, True]
+
+
+def test_s11_51_why_such_a_default():
+    """S11-51: it guides owners, makes each workload declare what it calls, and keeps configuration minimal."""
+    end = conclusions()["outgoing"]
+    why = recommendations(end).set_index("lever")["why"]
+    assert "minimal" in why["sidecar-scope"] and "declare" in why["sidecar-scope"] and "owners" in why["sidecar-scope"]
+    assert why["sidecar-scope"].startswith(why["scale-out"])
 
 
 def test_every_setting_of_every_conclusion_is_yaml_or_a_command():

@@ -301,6 +301,9 @@ def scope(
     """
     listeners = (sidecar.egress if sidecar else ()) or (EVERYTHING,)
     seen = [one for one in services if exported(one.export_to, one.namespace, namespace)]
+    named: dict[str, list[Service]] = {}
+    for service in seen:
+        named.setdefault(service.host, []).append(service)
     bound = [one for one in rules if exported(one.export_to, one.namespace, namespace)]
     found: dict[str, Visible] = {}
     led: dict[Key, Rules] = {}
@@ -311,12 +314,13 @@ def scope(
         for service, by in _selected(seen, hosts, namespace):
             _add(found, service, egress.only_port, frozenset(), by)
         for one in bound:
-            if _imports_rules(one, hosts):
-                led[one.key] = one
-                for host, ports in one.destinations.items():
-                    if (led_to := _destination(host, seen, namespace)) is not None:
-                        by = f"VirtualService {one.namespace}/{one.name}"
-                        _add(found, led_to, egress.only_port, ports - {0} if 0 not in ports else frozenset(), by)
+            if not _imports_rules(one, hosts):
+                continue
+            led[one.key] = one
+            for host, ports in one.destinations.items():
+                if (led_to := _destination(named.get(host, ()), namespace)) is not None:
+                    whole = frozenset() if 0 in ports else ports
+                    _add(found, led_to, egress.only_port, whole, f"VirtualService {one.namespace}/{one.name}")
     return Scope((sidecar.policy if sidecar else "") or policy, found, led)
 
 
@@ -343,9 +347,8 @@ def _imports_rules(rules: Rules, hosts: Mapping[str, list[tuple[str, str]]]) -> 
     return any(overlaps(pattern, host) for pattern in patterns for host in rules.hosts)
 
 
-def _destination(host: str, services: Sequence[Service], namespace: str) -> Service | None:
+def _destination(named: Sequence[Service], namespace: str) -> Service | None:
     """The service a VirtualService leads to: that of the proxy's namespace, else of the first in the alphabet."""
-    named = [one for one in services if one.host == host]
     return min(named, key=lambda one: (one.namespace != namespace, one.namespace), default=None)
 
 

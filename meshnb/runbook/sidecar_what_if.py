@@ -214,7 +214,7 @@ class SidecarWhatIf:
             >>> set(mesh.sidecar_what_if(everything).measured(mesh).error)
             {0.0}
         """
-        known, config_of = after._known, after._config_of()
+        known, config_of = after._known, after._config_of
         there = {one.name: one for one in known.proxies}
         rows = []
         for row in self.proxies[self.proxies.clusters_before.notna()].itertuples():

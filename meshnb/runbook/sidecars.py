@@ -60,7 +60,7 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         ]
         tried = [sidecar_of(one) for one in read_sidecars(texts)] if texts else []
         known = self._known
-        predicted = predict(known, tried, self._config_of(), self._observed(self._rates()))
+        predicted = predict(known, tried, self._config_of, self._observed(self._rates()))
         return SidecarWhatIf(predicted, [str(one) for one in tried], known)
 
     def lint_sidecars(self, *sources: str | Path | Object) -> FindingList:
@@ -97,7 +97,7 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         """
         from meshnb.tuning.sidecar_proposals import proposals
 
-        return proposals(self._known, self._config_of(), self._observed(self._rates()))
+        return proposals(self._known, self._config_of, self._observed(self._rates()))
 
     def proposed_sidecars(self) -> Table:
         """The proposals as one reads them; `.df` has the hosts, `mesh.sidecar_proposals()` also the YAML."""
@@ -108,6 +108,33 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         return table(
             shown, title=f"Sidecars that name what was called: {int(frame.yaml.notna().sum())} of {len(frame)}"
         )
+
+    @returns(tables.FLEET_SIZE)
+    def fleet_size(self, proxies: int = 0) -> pd.DataFrame:
+        """What the configuration of all sidecars takes together, from those whose config dump was captured.
+
+        Args:
+            proxies: sidecars there are; 0 for those that pods and istiods know of.
+
+        Raises:
+            UsageError: fewer proxies than were measured.
+
+        Example:
+            >>> import meshnb
+            >>> meshnb.open("demo").fleet_size(200).set_index("what").sampled.to_dict()
+            {'with endpoints': 4, 'without endpoints': 4}
+        """
+        from meshnb.envoy.sidecar_scope import UNLIMITED
+        from meshnb.tuning.fleet_size import fleet_size
+
+        sidecars = {one.name for one in self._known.proxies if one.kind not in UNLIMITED}
+        found: dict[str, list[int]] = {"with endpoints": [], "without endpoints": []}
+        for name in sorted(sidecars):
+            if (config := self._config_of(name)) is not None:
+                whole, eds = int(config.sizes.bytes.sum()), config.sizes.section == "endpoints"
+                found["without endpoints"].append(whole - int(config.sizes.bytes[eds].sum()))
+                found["with endpoints"] += [whole] if config.has_endpoints else []
+        return fleet_size(found, proxies=proxies or len(sidecars))
 
     @returns(tables.DISCOVERY)
     def discovery(

@@ -88,7 +88,9 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
 
     @returns(tables.SIDECAR_PROXIES)
     def sidecar_proxies(self) -> pd.DataFrame:
-        """Which Sidecar holds for each proxy, why, and what istiod says of it."""
+        """Which Sidecar holds for each proxy, why, and what istiod says of it; empty where that is not known."""
+        if self.absent("sidecar_proxies"):
+            return tables.SIDECAR_PROXIES.empty()
         known = self._known
         rows = []
         told = None if self.absent("sidecar_scopes") else self.sidecar_scopes()
@@ -119,19 +121,18 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
         Args:
             proxy: only of this proxy (`POD.NAMESPACE`).
         """
-        rows = [
-            {
-                "proxy": one.name,
-                "host": host,
-                "service_namespace": visible.service.namespace,
-                "ports": [str(port) for port in sorted(visible.ports)],
-                "by": visible.by,
-            }
-            for one in self._known.proxies
-            if one.kind not in UNLIMITED and proxy in ("", one.name)
-            for host, visible in sorted(self._scope_of(one).services.items())
-        ]
-        return tables.VISIBLE_SERVICES.rows(rows)
+        columns: dict[str, list[Any]] = {name: [] for name in tables.VISIBLE_SERVICES.column_names}
+        proxies = () if self.absent("visible_services") else self._known.proxies
+        for one in proxies:
+            if one.kind in UNLIMITED or proxy not in ("", one.name):
+                continue
+            known = sorted(self._scope_of(one).services.items())
+            columns["proxy"] += [one.name] * len(known)
+            columns["host"] += [host for host, _ in known]
+            columns["service_namespace"] += [visible.service.namespace for _, visible in known]
+            columns["ports"] += [[str(port) for port in sorted(visible.ports)] for _, visible in known]
+            columns["by"] += [visible.by for _, visible in known]
+        return tables.VISIBLE_SERVICES.build(columns)
 
     @returns(tables.OBSERVED_CALLS)
     def observed_calls(self) -> pd.DataFrame:
@@ -259,6 +260,7 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
             return None
         return len({one.host for one in services if exported(one.export_to, one.namespace, namespace)})
 
+    @cached_property
     def _config_of(self) -> Callable[[str], Config | None]:
         """What each proxy has, cut out of the tables once."""
         if self.absent("clusters"):

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from meshnb.tuning.linter import lint as lint
     from meshnb.tuning.performance import load_yaml as load_yaml
     from meshnb.tuning.performance import noted_runs as noted_runs
-    from meshnb.tuning.signals import Thresholds as Thresholds
     from meshnb.tuning.sidecar_proposals import sidecar_yaml as sidecar_yaml
+    from meshnb.tuning.signals import Thresholds as Thresholds
     from meshnb.tuning.simulator import Event as Event
     from meshnb.tuning.simulator import Settings as Settings
     from meshnb.tuning.simulator import compare as compare

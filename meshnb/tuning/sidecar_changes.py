@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,9 @@ def rules_in(configs: Iterable[Config], known: Collection[Key]) -> list[Rules]:
     return [Rules(*key, tuple(sorted(names)), led.get(key, {})) for key, names in sorted(hosts.items())]
 
 
-def changes(proxy: str, config: Config, scope: Scope, *, now: Scope | None = None) -> list[dict[str, Any]]:
+def changes(
+    proxy: str, config: Config, scope: Scope, *, now: Scope | None = None, ingress: Sequence[int] = ()
+) -> list[dict[str, Any]]:
     """The rows of `SIDECAR_CHANGES` of one proxy.
 
     Args:
@@ -100,6 +102,7 @@ def changes(proxy: str, config: Config, scope: Scope, *, now: Scope | None = Non
         config: what it has.
         scope: what it would know.
         now: what it knows now; `None` if that is not known: then nothing is said of what comes.
+        ingress: ports of the Sidecar's ingress listeners; none: the ports of the pod's Services, as now.
     """
     going = _clusters(config, scope)
     rows = [row for row in going if row["type"] == "cluster"]
@@ -107,7 +110,9 @@ def changes(proxy: str, config: Config, scope: Scope, *, now: Scope | None = Non
     hosts = list(_virtual_hosts(config, scope))
     listeners = list(_listeners(config, gone, hosts))
     comes = _coming(config, scope, now) if now is not None else []
-    return [{"proxy": proxy, **row} for row in (*rows, *_endpoints(config, rows), *hosts, *listeners, *comes)]
+    entering = _ingress(config, ingress) if ingress else []
+    found = (*rows, *_endpoints(config, rows), *hosts, *listeners, *entering, *comes)
+    return [{"proxy": proxy, **row} for row in found]
 
 
 def _clusters(config: Config, scope: Scope) -> list[dict[str, Any]]:
@@ -202,6 +207,19 @@ def _ends(chain: Any, gone: set[str], held: Mapping[str, bool]) -> bool | None:
     if isinstance(chain.cluster, str) and chain.cluster not in _KEPT_CLUSTERS:
         return chain.cluster in gone
     return None
+
+
+def _ingress(config: Config, ports: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Inbound clusters with ingress listeners: one for each of their ports, and none for the other ports of the pod.
+
+    What comes in at another port goes through InboundPassthroughCluster then: it arrives, without rules and metrics.
+    """
+    rows = config.clusters
+    rows = rows[(rows.direction == "inbound").fillna(False) & rows.dynamic.fillna(False)]
+    for row in rows[~rows.port.isin(list(ports))].itertuples():
+        yield {"change": "goes", "type": "cluster", "name": row.cluster, "port": row.port, "bytes": _known(row.bytes)}
+    for port in sorted(set(ports) - set(rows.port)):
+        yield {"change": "comes", "type": "cluster", "name": str(ClusterName("inbound", port)), "port": port}
 
 
 def route_configs_gone(config: Config, rows: list[dict[str, Any]]) -> set[str]:

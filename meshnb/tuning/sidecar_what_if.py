@@ -167,16 +167,27 @@ def predict(
     mesh = Known(known.proxies, known.sidecars, services, rules, policy, known.root, known.strict)
     rows, changed, called = [], [], []
     clusters = {}
+    cached: dict[object, Scope] = {}
+
+    def limit_of(proxy: Proxy, choice: Choice) -> Scope:
+        at = (proxy.namespace, id(choice.sidecar))
+        if at not in cached:
+            cached[at] = mesh.scope(proxy, choice, services=services, rules=rules)
+        return cached[at]
+
     for proxy in known.proxies:
         now, then = known.choose(proxy), known.choose(proxy, after)
         changes_hands = (now.sidecar and now.sidecar.key) != (then.sidecar and then.sidecar.key)
         if proxy.kind in UNLIMITED or not (changes_hands or (then.sidecar and then.sidecar.key in keys)):
             continue
         config = configs[proxy.name]
-        limits = [mesh.scope(proxy, choice, services=services, rules=rules) for choice in (now, then)]
-        found = [] if config is None else changes(proxy.name, config, limits[1], now=limits[0])
-        seen = calls(proxy, limits[1], config, found, observed, known.strict)
-        rows.append(_row(proxy, (now, then), limits[1], config, found, seen, observed, known))
+        limit = limit_of(proxy, then)
+        found = []
+        if config is not None:
+            ingress = then.sidecar.ingress if then.sidecar else ()
+            found = changes(proxy.name, config, limit, now=limit_of(proxy, now), ingress=ingress)
+        seen = calls(proxy, limit, config, found, observed, known.strict)
+        rows.append(_row(proxy, (now, then), limit, config, found, seen, observed, known))
         changed += found
         called += seen
         if config is not None:
@@ -247,6 +258,9 @@ def _row(
         "why": then.why,
         "outbound_policy": limit.policy or None,
         "catch_all": limit.catch_all or None,
+        "ingress_ports": [str(port) for port in then.sidecar.ingress]
+        if then.sidecar and then.sidecar.ingress
+        else None,
         "calls": source,
         "unknown": _unknown(config, found, known, limit, why),
     }
@@ -273,6 +287,8 @@ def _unknown(config: Config | None, found: list[dict[str, Any]], known: Known, l
         reasons.append("exportTo: no Services were captured, services are those the proxies have clusters of")
     if known.rules is None:
         reasons.append("VirtualServices were not captured: they are taken from the routes")
+    if any(row["type"] == "cluster" and row["name"].startswith("inbound|") for row in found):
+        reasons.append("size of virtualInbound: its chains for ports that are no ingress listeners go too")
     comes = sum(1 for row in found if row["change"] == "comes")
     if comes:
         reasons.append(f"size: {comes} clusters come, how large they are is not known")

@@ -156,6 +156,20 @@ def test_s11_52_exactly_what_is_of_other_namespaces_goes():
     assert before - after == goes(found, "cluster")
 
 
+def test_s11_46_ingress_listeners_take_the_place_of_the_ports_of_the_pod():
+    """S11-46: without ingress inbound stays; with it only its ports have a cluster."""
+    (row,) = tried(SHOP).proxies.itertuples()
+    assert row.ingress_ports is pd.NA and "inbound|8080||" not in goes(tried(SHOP), "cluster")
+    same = tried(Sidecar("shop", "default", ingress=(8080,)))
+    assert same.changes.empty and list(same.proxies.ingress_ports[0]) == ["8080"]
+    other = tried(Sidecar("shop", "default", ingress=(9090,)))
+    assert other.changes[["change", "name"]].values.tolist() == [
+        ["goes", "inbound|8080||"],
+        ["comes", "inbound|9090||"],
+    ]
+    assert any("virtualInbound" in reason for reason in other.proxies.unknown[0])
+
+
 def test_rules_of_a_virtual_service_that_is_not_imported_are_told_apart():
     """The host stays, and loses the rules a namespace wrote that is not imported."""
     found = tried(SHOP).changes

@@ -110,6 +110,9 @@ SIDECAR_WHAT_IF = Frame(
         Column("why", "string", "Why this one.", nullable=False),
         Column("outbound_policy", "string", "ALLOW_ANY or REGISTRY_ONLY, as it would be."),
         Column("catch_all", "string", "Cluster that would get what is no longer known."),
+        Column(
+            "ingress_ports", "list<string>", "Ports of its ingress listeners; missing: those of the pod's Services."
+        ),
         Column("clusters_before", "int64", "Clusters; missing without a config dump, as all that follows."),
         Column("clusters_after", "int64", "Clusters that stay or come."),
         Column("endpoints_before", "int64", "Endpoints; missing if the dump has none (`?include_eds`)."),
@@ -204,6 +207,28 @@ SIDECAR_PROPOSALS = Frame(
         Column("yaml", "string", "The Sidecar; missing where calls are unknown."),
     ),
     key=("namespace", "workload"),
+)
+
+FLEET_SIZE = Frame(
+    "fleet_size",
+    "Configuration of all proxies together, estimated from captured config dumps: with endpoints, without.",
+    (
+        Column("what", "string", "with endpoints, or without endpoints.", nullable=False),
+        Column("sampled", "int64", "Proxies measured.", nullable=False),
+        Column("proxies", "int64", "Proxies there are.", nullable=False),
+        Column("mean_bytes", "float64", "Mean of those measured.", unit="bytes"),
+        Column("smallest", "int64", "Smallest of them.", unit="bytes"),
+        Column("largest", "int64", "Largest of them.", unit="bytes"),
+        Column("total_bytes", "float64", "Estimate for all.", unit="bytes"),
+        Column(
+            "error_bytes",
+            "float64",
+            "The true total is at most this far off 19 times of 20, if those measured were drawn at random; 0 if all were "
+            "measured, missing for one alone.",
+            unit="bytes",
+        ),
+    ),
+    key=("what",),
 )
 
 DISCOVERY = Frame(

@@ -19,6 +19,7 @@ CODE = "MNB0110"
 VERIFY = "istioctl validate -f FILE"
 
 _DASH = re.compile(r"^(\s*)-([A-Za-z]\w*:(?:\s.*)?)$")
+_IS_SIDECAR = re.compile(r"^[\s{\-]*[\"']?kind[\"']?\s*:\s*[\"']?Sidecar\b", re.MULTILINE)
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _PORT = {"number": None, "protocol": None, "name": None, "targetPort": None}
 _SHAPE: dict[str, Any] = {
@@ -149,6 +150,29 @@ def text_slips(text: str) -> tuple[list[Slip], list[Mapping[str, Any]]]:
     Args:
         text: one or more documents; kinds other than Sidecar are left out.
     """
+    slips: list[Slip] = []
+    found: list[Mapping[str, Any]] = []
+    for document in _documents(text):
+        wrong, read = _document_slips(document)
+        slips += wrong
+        found += read
+    return slips, found
+
+
+def _documents(text: str) -> Iterator[str]:
+    """The documents that hold a Sidecar, each on the lines it has in the text."""
+    lines: list[str] = []
+    for number, line in enumerate(text.splitlines()):
+        if line.startswith("---"):
+            if _IS_SIDECAR.search("\n".join(lines)):
+                yield "\n".join(lines)
+            lines = [""] * number
+        lines.append("" if line.startswith("---") else line)
+    if _IS_SIDECAR.search("\n".join(lines)):
+        yield "\n".join(lines)
+
+
+def _document_slips(text: str) -> tuple[list[Slip], list[Mapping[str, Any]]]:
     import yaml
 
     lines = text.splitlines()
@@ -157,25 +181,23 @@ def text_slips(text: str) -> tuple[list[Slip], list[Mapping[str, Any]]]:
         for number, line in enumerate(lines, 1)
         if (match := _DASH.match(line))
     ]
-    found: list[Mapping[str, Any]] = []
+    places: dict[str, int] = {}
     try:
-        for node in yaml.compose_all(text, yaml.SafeLoader):
-            places: dict[str, int] = {}
-            thing = _plain(node, "", places)
-            if isinstance(thing, Mapping) and thing.get("kind") == "Sidecar":
-                found.append(thing)
-                # what hangs from a dash without a space is told there
-                slips += [_placed(slip, places, lines) for slip in object_slips(thing) if not slips]
+        thing = _plain(yaml.compose(text, yaml.SafeLoader), "", places)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        number = mark.line + 1 if mark else 0
-        if not slips:
-            slips.append(Slip(f"no YAML: {getattr(error, 'problem', None) or error}", line=number))
-    return slips, found
+        what = f"no YAML: {getattr(error, 'problem', None) or error}"
+        return slips or [Slip(what, line=mark.line + 1 if mark else 0)], []
+    items = thing.get("items") if isinstance(thing, Mapping) else None
+    things = {f"items[{n}].": one for n, one in enumerate(items)} if isinstance(items, list) else {"": thing}
+    read = {at: one for at, one in things.items() if isinstance(one, Mapping) and one.get("kind") == "Sidecar"}
+    if not slips:  # what hangs from a dash without a space is told there
+        slips = [_placed(slip, at, places, lines) for at, one in read.items() for slip in object_slips(one)]
+    return slips, list(read.values())
 
 
-def _placed(slip: Slip, places: Mapping[str, int], lines: list[str]) -> Slip:
-    path = slip.path
+def _placed(slip: Slip, at: str, places: Mapping[str, int], lines: list[str]) -> Slip:
+    path = at + slip.path
     while path and path not in places:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     line = places.get(path, 0)

@@ -12,7 +12,7 @@ from meshnb.model.finding import Finding, Severity
 from meshnb.model.frame import returns
 from meshnb.model.tables.sidecars import SIDECAR_COMPARED
 from meshnb.tuning.sidecar_what_if import Known, Predicted
-from meshnb.views.tables import Table, table
+from meshnb.views.tables import Facts, Table, facts, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Object = Mapping[str, Any]
 Source = str | Path | Object
+_UNSAID = "What could not be said"
 _SHOWN = {
     "proxy": "proxy",
     "sidecar": "sidecar",
@@ -187,16 +188,14 @@ class SidecarWhatIf:
         columns = ["proxy", "change", "type", "name", "bytes"]
         return table(self.changes[columns], title=f"Resources that change: {len(self.changes)}", limit=40)
 
-    def unknowns(self) -> Table:
+    def unknowns(self) -> Facts:
         """What could not be said, and of how many proxies."""
-        import pandas as pd
-
         counts: dict[str, int] = {}
         for reasons in self.proxies.unknown:
             for reason in reasons:
                 counts[reason] = counts.get(reason, 0) + 1
-        frame = pd.DataFrame({"what": list(counts), "proxies": list(counts.values())})
-        return table(frame, title="What could not be said")
+        of = len(self.proxies)
+        return facts({reason: f"{count} of {_count(of, 'proxy')}" for reason, count in counts.items()}, title=_UNSAID)
 
     @returns(SIDECAR_COMPARED)
     def measured(self, after: SidecarTables) -> pd.DataFrame:
@@ -228,8 +227,9 @@ class SidecarWhatIf:
         return f"<SidecarWhatIf {self._tried}: {self.verdict}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        parts = [self.summary()]
-        parts += [shown for shown in (self.lost_calls(), self.gone(), self.unknowns()) if len(shown)]
+        parts: list[Table | Facts] = [self.summary()]
+        parts += [shown for shown in (self.lost_calls(), self.gone()) if len(shown)]
+        parts += [unsaid] if (unsaid := self.unknowns()).facts else []
         bundles = [part._repr_mimebundle_() for part in parts]
         return {name: "\n\n".join(bundle[name] for bundle in bundles) for name in ("text/plain", "text/html")}
 

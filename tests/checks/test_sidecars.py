@@ -162,6 +162,12 @@ def test_a_text_without_a_sidecar_is_unknown_and_several_documents_are_all_read(
     assert "2 Sidecars" in lint_text(f"{good}---\n{good}")[0].summary
     (found,) = lint_text(f"{good}---\n{good.replace('./*', 'web')}")
     assert "line 9: the host web" in found.summary
+    # another kind may hold what looks like a slip, and a List what is one
+    other = "kind: ConfigMap\ndata:\n  text: |\n    -name: x\n"
+    assert lint_text(f"{other}---\n{good}")[0].status is Status.PASS
+    listed = "kind: List\nitems:\n- kind: Sidecar\n  spec:\n    egress:\n    - hosts: [web]\n"
+    assert "line 6: the host web" in lint_text(listed)[0].summary
+    assert lint_text('{"kind": "Sidecar", "spec": {"egress": [{"hosts": ["./*"]}]}}')[0].status is Status.PASS
 
 
 @pytest.mark.parametrize("host", ["./*", "*/*", "~/*", "shop/web.shop.svc.cluster.local", "*/*.example.com"])

@@ -223,8 +223,8 @@ FLEET_SIZE = Frame(
         Column(
             "error_bytes",
             "float64",
-            "The true total is at most this far off 19 times of 20, if those measured were drawn at random; 0 if all were "
-            "measured, missing for one alone.",
+            "The true total is at most this far off 19 times of 20, if those measured were drawn at random; 0 if all "
+            "were measured, missing for one alone.",
             unit="bytes",
         ),
     ),

@@ -135,7 +135,7 @@ class _Seen:
 def _caveats(
     group: Sequence[Proxy], told: Sequence[Proxy], selector: Mapping[str, str], found: _Seen, observed: Observed
 ) -> list[str]:
-    caveats = []
+    caveats = ["no call was seen"] if len(found.hosts) == 1 else []
     extent = observed.extent
     rows = None if extent is None else extent[extent.proxy.isin([one.name for one in told])]
     if rows is not None and len(rows):
@@ -146,8 +146,6 @@ def _caveats(
         caveats.append("rests on rates of istio_requests_total; TCP connections are not among them")
     if len(told) < len(group):
         caveats.append(f"calls of {len(group) - len(told)} of {len(group)} pods are unknown")
-    if len(found.hosts) == 1:
-        caveats.append("no call was seen")
     if not selector:
         caveats.append("no labels pick its pods alone: write the workloadSelector by hand")
     for name, count in sorted(found.passed.items()):

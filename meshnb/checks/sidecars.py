@@ -78,10 +78,10 @@ def written(*, sidecars: pd.DataFrame) -> list[Finding]:
     HOSTS,
     "Does everything that Sidecars import exist?",
     requires=("sidecars",),
-    uses=("objects",),
+    uses=("objects", "mesh_config"),
     severity=Severity.WARNING,
 )
-def hosts(*, sidecars: pd.DataFrame, objects: pd.DataFrame | None) -> list[Finding]:
+def hosts(*, sidecars: pd.DataFrame, objects: pd.DataFrame | None, mesh_config: pd.DataFrame | None) -> list[Finding]:
     """Namespaces that do not exist, and hosts that no Service, ServiceEntry or VirtualService of the namespace has."""
     if sidecars.empty:
         return _none(HOSTS)
@@ -92,14 +92,21 @@ def hosts(*, sidecars: pd.DataFrame, objects: pd.DataFrame | None) -> list[Findi
     found = []
     for one in sidecars_of(sidecars):
         wrong: dict[Status, list[dict[str, str]]] = {}
+        # in the mesh's default a dot stands for the namespace of each proxy
+        own = "*" if one.selector is None and one.namespace == _root(mesh_config, objects) else one.namespace
         for listener in one.egress:
-            for space, name, text in listener.imported(one.namespace):
+            for space, name, text in listener.imported(own):
                 if (problem := known.problem(space, name)) and not host_problem(text):
                     status = Status.UNKNOWN if problem[0] == "?" else Status.FAIL
                     row = {"host": text, "problem": problem.lstrip("?"), "nearest": known.near(space, name)}
                     wrong.setdefault(status, []).append(row)
         found += [_missing(one, status, rows) for status, rows in wrong.items()]
     return found or [passed(HOSTS, f"{_count(len(sidecars))}: every host they import exists.")]
+
+
+def _root(mesh_config: pd.DataFrame | None, objects: pd.DataFrame | None) -> str:
+    settings = mesh_logging(mesh_config, objects)
+    return settings.root_namespace if settings is not None else ROOT_NAMESPACE
 
 
 def _missing(one: Sidecar, status: Status, rows: list[dict[str, str]]) -> Finding:
@@ -228,8 +235,7 @@ def somebody(
     objects: pd.DataFrame | None,
 ) -> list[Finding]:
     """Selectors that fit no pod of the namespace; selectors in the root namespace, which hold there alone."""
-    settings = mesh_logging(mesh_config, objects)
-    root = settings.root_namespace if settings is not None else ROOT_NAMESPACE
+    root = _root(mesh_config, objects)
     found = []
     for one in sidecars_of(sidecars):
         if one.selector is None:
@@ -266,8 +272,7 @@ def _nobody(one: Sidecar, what: str, refs: tuple[str, ...]) -> Finding:
 )  # fmt: skip
 def opens(*, sidecars: pd.DataFrame, mesh_config: pd.DataFrame | None, objects: pd.DataFrame | None) -> list[Finding]:
     """A Sidecar without egress imports everything, though Istio's reference says that it inherits."""
-    settings = mesh_logging(mesh_config, objects)
-    root = settings.root_namespace if settings is not None else ROOT_NAMESPACE
+    root = _root(mesh_config, objects)
     known = sidecars_of(sidecars)
     found = []
     for one in known:

@@ -216,6 +216,14 @@ def test_mnb0111_what_is_there_or_need_not_be(host):
     assert found.status is Status.PASS
 
 
+def test_mnb0111_a_dot_in_the_meshs_default_is_every_namespace():
+    mesh = sidecar("default", "./web.shop.svc.cluster.local", "./*", namespace="istio-system")
+    assert look("MNB0111", mesh)[0].status is Status.PASS
+    assert look("MNB0111", mesh | {"spec": {"egress": [{"hosts": ["./nowhere.example.org"]}]}})[0].status is Status.FAIL
+    own = sidecar("default", "./web.shop.svc.cluster.local", namespace="data")
+    assert look("MNB0111", own)[0].status is Status.FAIL
+
+
 def test_mnb0111_namespaces_that_were_not_captured_are_unknown():
     (found,) = look("MNB0111", sidecar("default", "quiet/a.example.org"))
     assert found.status is Status.UNKNOWN  # nothing of that namespace was captured

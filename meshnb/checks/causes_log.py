@@ -84,7 +84,9 @@ class DuckDbLog:
         weakref.finalize(self, folder.cleanup)
         self.folder = Path(folder.name)
         self.connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder.name})
-        self.connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
+        # no progress bar: it would get into notebooks and reports
+        for setting in ("TimeZone = 'UTC'", "preserve_insertion_order = false", "enable_progress_bar = false"):
+            self.connection.execute(f"SET {setting}")
         self.table = "log"
         self._numbers = itertools.count()
         self._rows: list[pa.Table] = []

@@ -163,7 +163,7 @@ class AccessLog:
             UsageError: no such column, or a condition is not an expression over the columns.
         """
         chosen = self.columns if columns is None else [self._known(column) for column in columns]
-        table = self._whole(chosen) if not self._conditions else None
+        table = self._whole(chosen)
         if table is None:
             table = self._sifted(chosen)
         if self._expected and not len(table) and not self._conditions:
@@ -176,16 +176,23 @@ class AccessLog:
         return df
 
     def _whole(self, columns: Sequence[str]) -> pa.Table | None:
-        """All rows, if the files are clean: then nothing is skipped."""
+        """The rows, if the files are clean: then nothing is skipped."""
         import duckdb
 
-        from meshnb.loaders.access_log_whole import whole_table
+        from meshnb.loaders.access_log_whole import sifted_table, whole_table
 
+        if self._conditions and ("line" not in columns or "line" in self._where):
+            return None  # the engine numbers no rows, or has to number all
         clean = clean_files(self._files, self._plan)
         try:
-            table = whole_table(clean, self._plan, columns) if clean else None
+            if not clean:
+                return None
+            if self._conditions:
+                table = sifted_table(clean, self._plan, columns, self._where)
+            else:
+                table = whole_table(clean, self._plan, columns)
         except (duckdb.Error, OSError):
-            return None  # not so clean after all: the careful way tells
+            return None  # not so clean after all, or the condition is none: the careful way tells
         if table is not None:
             self._damage = []
             self.skipped = self._skipped_frame(SKIPPED_LINES.arrow(dict.fromkeys(SKIPPED_LINES.column_names, ())))

@@ -89,19 +89,25 @@ def query_rows(files: Sequence[LogFile], rows: str, sql: str, where: str, lines:
         where: which of them `log` holds.
         lines: the table `lines` that `rows` reads, if it does.
     """
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with connected() as connection:
         if lines is not None:
             connection.register("lines", lines.reader())
-        connection.execute(f"CREATE TEMP VIEW log AS SELECT * FROM ({_named(files, rows)}) WHERE {where}")
+        connection.execute(f"CREATE TEMP VIEW log AS SELECT * FROM ({named_rows(files, rows)}) WHERE {where}")
         asked = connection.sql(sql)
         import_meanwhile("pandas")
-        return _in_utc(asked.to_arrow_table())
+        return in_utc(asked.to_arrow_table())
 
 
-def _named(files: Sequence[LogFile], rows: str) -> str:
+def connected() -> Any:
+    """A connection to a new DuckDB: times in UTC, and no progress bar, which would get into notebooks and reports."""
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+    return connection
+
+
+def named_rows(files: Sequence[LogFile], rows: str) -> str:
     """Rows with the names of their file, proxy, pod and container."""
     names = pick([file.name for file in files])
     proxies = pick([file.proxy for file in files])
@@ -122,7 +128,7 @@ def _rows(table: pa.Table) -> int:
     return int(table[0][0].as_py()) if table.column_names == ["Count"] else len(table)
 
 
-def _in_utc(table: pa.Table) -> pa.Table:
+def in_utc(table: pa.Table) -> pa.Table:
     """Times marked as UTC, which they are, and sums as plain integers."""
     import pyarrow as pa
 

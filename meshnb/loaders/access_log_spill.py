@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshnb.loaders.access_log_engine import query_rows
+from meshnb.loaders.access_log_engine import query_rows, run
 from meshnb.loaders.access_log_native import LineCount, clean_files, native_query
 from meshnb.loaders.access_log_sql import name, quote
 
@@ -23,7 +23,7 @@ def copy_to(path: Path, columns: Sequence[str]) -> str:
     """The SQL that writes columns of `log` to a Parquet file."""
     return (
         f"COPY (SELECT {', '.join(map(name, columns))} FROM log) TO {quote(str(path))} "
-        f"(FORMAT parquet, ROW_GROUP_SIZE {_GROUP})"
+        f"(FORMAT parquet, ROW_GROUP_SIZE {_GROUP}, COMPRESSION lz4_raw)"
     )
 
 
@@ -42,8 +42,8 @@ def spill(log: AccessLog, folder: Path, columns: Sequence[str]) -> str:
     if parts:
         files = ", ".join(quote(str(part)) for part in parts)
         return (
-            f"SELECT * EXCLUDE (file_row_number), file_row_number + 1 AS line "
-            f"FROM read_parquet([{files}], file_row_number = true)"
+            f"SELECT {', '.join(map(name, columns))} FROM (SELECT *, file_row_number + 1 AS line "
+            f"FROM read_parquet([{files}], file_row_number = true)) WHERE {log._where}"
         )
     path = folder / "log.parquet"
     log.to_parquet(path, columns=columns)
@@ -57,11 +57,14 @@ def _parts(log: AccessLog, folder: Path, columns: Sequence[str]) -> list[Path]:
     """
     import duckdb
 
+    if log._conditions:
+        run(log._files, log._plan, "SELECT 1 FROM log LIMIT 0", where=log._where)  # says what is wrong with them
+    asked = [column for column in log.columns if column in columns or column in log._where]
     parts = []
-    for i, clean in enumerate([] if log._conditions else clean_files(log._files, log._plan)):
+    for i, clean in enumerate(clean_files(log._files, log._plan)):
         parts.append(folder / f"part-{i}.parquet")
         count = LineCount([clean.file.path])
-        sql = copy_to(parts[-1], [column for column in columns if column != "line"])
+        sql = copy_to(parts[-1], [column for column in asked if column != "line"])
         try:
             written = query_rows([clean.file], native_query([clean], log._plan, sql), sql, "true")
         except (duckdb.Error, OSError):

@@ -11,7 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from meshnb.loaders.access_log_native import TYPES, Clean, LineCount, Source, import_meanwhile, source_of
+from meshnb.loaders.access_log_engine import connected, in_utc, named_rows
+from meshnb.loaders.access_log_native import (
+    TYPES,
+    Clean,
+    LineCount,
+    Source,
+    import_meanwhile,
+    native_query,
+    source_of,
+)
 from meshnb.loaders.access_log_sql import Plan, name
 
 if TYPE_CHECKING:
@@ -33,11 +42,8 @@ def whole_table(files: Sequence[Clean], plan: Plan, columns: Sequence[str]) -> p
     Raises:
         duckdb.Error: a file is not as clean as it looked.
     """
-    import duckdb
-
     tables = []
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with connected() as connection:
         for file in files:
             source = source_of(file, plan, {*columns, "response_flags"})
             query = connection.sql(_select(source, columns))
@@ -50,6 +56,41 @@ def whole_table(files: Sequence[Clean], plan: Plan, columns: Sequence[str]) -> p
     import pyarrow as pa  # here, since the engine starts a tenth of a second earlier without it
 
     return pa.concat_tables(tables)
+
+
+def sifted_table(files: Sequence[Clean], plan: Plan, columns: Sequence[str], where: str) -> pa.Table | None:
+    """Columns of those rows of clean files that fulfil a condition, with `line`; nothing if a row is not a line.
+
+    The rows pass by in their order and are numbered here: a number of its own would make DuckDB read with one thread.
+
+    Args:
+        files: the files.
+        plan: which columns there are.
+        columns: those wanted.
+        where: SQL expression over the columns, but for `line`.
+
+    Raises:
+        duckdb.Error: a file is not as clean as it looked, or the condition is none.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    batches = []
+    carried = [column for column in columns if column != "line"]
+    sql = f"SELECT {', '.join(map(name, carried))}, ({where}) AS kept FROM log"
+    for file in files:
+        count, read = LineCount([file.file.path]), 0
+        with connected() as connection:
+            rows = named_rows([file.file], native_query([file], plan, sql))
+            connection.execute(f"CREATE TEMP VIEW log AS {rows}")
+            for batch in connection.sql(sql).to_arrow_reader():
+                kept = batch["kept"].fill_null(False)
+                lines = pa.array(np.flatnonzero(kept.to_numpy(zero_copy_only=False)) + (read + 1))
+                batches.append(batch.drop_columns("kept").filter(kept).append_column("line", lines))
+                read += len(batch)
+        if count.lines() != read:
+            return None
+    return in_utc(pa.Table.from_batches(batches)).select(list(columns)) if batches else None
 
 
 def _select(source: Source, columns: Sequence[str]) -> str:

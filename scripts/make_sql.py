@@ -7,7 +7,8 @@ than the expressions.
 
 from __future__ import annotations
 
-import meshnb.checks.causes  # noqa: F401 - asks all questions
+import meshnb.checks.causes
+import meshnb.checks.observed_calls  # noqa: F401 - with the causes, asks all questions
 from meshnb.checks.questions import QUESTIONS, STORED
 from meshnb.loaders.log_summaries import COMPILED, PLACEHOLDERS, compile_ranking, compile_summary
 

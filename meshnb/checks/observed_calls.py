@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meshnb.checks.causes_log import AnyLog, open_log
+from meshnb.checks.questions import question
 from meshnb.envoy.names import ClusterName
 from meshnb.model.frame import returns
 from meshnb.model.tables.sidecars import LOG_EXTENT, OBSERVED_CALLS
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
 # clusters of calls that come in, and of Envoy's own pages
 _NOT_OUT = ("inbound|", "inbound-vip|", "InboundPassthroughCluster", "prometheus_stats", "agent")
+_COLUMNS = ("proxy", "upstream_cluster", "authority", "start_time")
 
 
-def _outbound(log: Any) -> Any:
+def _outbound(log: ir.Table) -> ir.BooleanValue:
     """Whether a line is of a call that went out: it has a cluster, and none for calls that come in."""
     cluster = log.upstream_cluster
-    coming = cluster.startswith(_NOT_OUT[0])
-    for name in _NOT_OUT[1:]:
-        coming = coming | cluster.startswith(name)
-    return (cluster.notnull() & ~coming).fill_null(False)
+    result: ir.BooleanValue = cluster.notnull()
+    for name in _NOT_OUT:
+        result = result & ~cluster.startswith(name)
+    return result.fill_null(False)
+
+
+@question("log")
+def calls_out(log: ir.Table) -> ir.Table:
+    """Calls that went out, by proxy, cluster and authority."""
+    rows = log.filter(_outbound(log))
+    return rows.group_by(["proxy", "upstream_cluster", "authority"]).agg(
+        requests=rows.count(), first_seen=rows.start_time.min(), last_seen=rows.start_time.max()
+    )
+
+
+@question("log")
+def reach(log: ir.Table) -> ir.Table:
+    """How far the log of each proxy reaches, and of how many lines it tells where they went."""
+    return log.group_by("proxy").agg(
+        lines=log.count(),
+        told=log.upstream_cluster.count(),
+        outbound=log.count(where=_outbound(log)),
+        first=log.start_time.min(),
+        last=log.start_time.max(),
+    )
 
 
 @returns(OBSERVED_CALLS)
@@ -34,13 +58,9 @@ def observed_calls(log: AnyLog) -> pd.DataFrame:
     Args:
         log: rows, a scan, or a table of an Ibis backend with the columns of `ACCESS_LOG`.
     """
-    engine = open_log(log)
-    table = engine.table.filter(_outbound(engine.table))
-    groups = table.group_by(["proxy", "upstream_cluster", "authority"]).agg(
-        requests=table.count(), first_seen=table.start_time.min(), last_seen=table.start_time.max()
-    )
+    engine = open_log(log, _COLUMNS)
     rows = []
-    for row in engine.run(groups).to_pylist():
+    for row in engine.ask(calls_out, engine.table).to_pylist():
         name = ClusterName.parse(row["upstream_cluster"])
         rows.append(
             {
@@ -65,15 +85,8 @@ def log_extent(log: AnyLog) -> pd.DataFrame:
     Args:
         log: as in `observed_calls`.
     """
-    engine = open_log(log)
-    table = engine.table
-    groups = table.group_by("proxy").agg(
-        lines=table.count(),
-        outbound=_outbound(table).cast("int64").sum(),
-        first=table.start_time.min(),
-        last=table.start_time.max(),
-    )
-    found = engine.run(groups).to_pylist()
+    engine = open_log(log, _COLUMNS)
+    found = engine.ask(reach, engine.table).to_pylist()
     return LOG_EXTENT.rows(
         sorted(({**row, "proxy": row["proxy"] or ""} for row in found), key=lambda row: row["proxy"])
     )

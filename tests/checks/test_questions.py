@@ -14,6 +14,7 @@ import meshnb
 from meshnb.checks import questions
 from meshnb.checks.causes import causes, shares
 from meshnb.checks.causes_assign import assign
+from meshnb.checks.observed_calls import log_extent, observed_calls
 from meshnb.checks.questions import QUESTIONS, STORED, Question
 
 SCENARIOS = json.loads((Path(__file__).parents[1] / "data/logs/by-scenario.json").read_text())
@@ -55,12 +56,13 @@ def write(folder: Path, names: list[str], *, pods: str = "") -> Path:
 
 
 def answers(folder: Path) -> list[Any]:
-    """All that the causes say of a log."""
+    """All that the causes and the calls say of a log."""
     log = meshnb.scan_access_log(folder)
     found = assign(log)
     failed = found.rows()
     findings = causes(access_log=log, routes=None, endpoints=None, pods=None)
-    plain = [frame.astype(object).where(frame.notna(), None).values.tolist() for frame in (failed, shares(failed))]
+    frames = (failed, shares(failed), observed_calls(log), log_extent(log))
+    plain = [frame.astype(object).where(frame.notna(), None).values.tolist() for frame in frames]
     return [*plain, found.sides, found.recovered, [finding.to_dict() for finding in findings]]
 
 

@@ -80,7 +80,8 @@ LOG_EXTENT = Frame(
     (
         _PROXY,
         Column("lines", "int64", "Lines.", nullable=False),
-        Column("outbound", "int64", "Of them calls of its own workload.", nullable=False),
+        Column("told", "int64", "Of them those with a cluster: the others do not tell where they went.", nullable=False),
+        Column("outbound", "int64", "Calls of its own workload.", nullable=False),
         Column("first", "timestamp", "First line."),
         Column("last", "timestamp", "Last line."),
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,18 +19,22 @@ CODE = "MNB0110"
 VERIFY = "istioctl validate -f FILE"
 
 _DASH = re.compile(r"^(\s*)-([A-Za-z]\w*:(?:\s.*)?)$")
-_IS_SIDECAR = re.compile(r"^[\s{\-]*[\"']?kind[\"']?\s*:\s*[\"']?Sidecar\b", re.MULTILINE)
+_IS_SIDECAR = re.compile(r"\bkind[\"']?\s*:\s*[\"']?Sidecar\b")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_PORT = {"number": None, "protocol": None, "name": None, "targetPort": None}
+# what a field holds: the fields of a mapping, a list of one thing, text, a port, a mapping of texts; None: anything
+_PORT = {"number": int, "protocol": str, "name": str, "targetPort": int}
 _SHAPE: dict[str, Any] = {
-    "workloadSelector": {"labels": None},
+    "workloadSelector": {"labels": dict},
     "ingress": [
-        {"port": _PORT, "bind": None, "captureMode": None, "defaultEndpoint": None, "tls": None, "connectionPool": None}
+        {"port": _PORT, "bind": str, "captureMode": str, "defaultEndpoint": str, "tls": None, "connectionPool": None}
     ],
-    "egress": [{"port": _PORT, "bind": None, "captureMode": None, "hosts": None}],
+    "egress": [{"port": _PORT, "bind": str, "captureMode": str, "hosts": [str]}],
     "outboundTrafficPolicy": {"mode": None, "egressProxy": None},
     "inboundConnectionPool": None,
 }
+# aliases of aliases grow without bound; no Sidecar has as many values
+_MOST_VALUES = 200_000
+_SCALARS = tuple(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Slip:
         line: its line, from 1; 0 if not known.
         better: what should stand there instead.
         severity: how bad it is.
+        wrong: the part of the line that `better` takes the place of.
     """
 
     what: str
@@ -50,6 +55,7 @@ class Slip:
     line: int = 0
     better: str = ""
     severity: Severity = Severity.ERROR
+    wrong: str = ""
 
 
 def host_problem(host: str) -> str:
@@ -100,19 +106,22 @@ def object_slips(thing: Mapping[str, Any]) -> Iterator[Slip]:
     yield from _shaped(spec, _SHAPE, "spec")
     meta = thing.get("metadata")
     namespace = str(meta.get("namespace") or "default") if isinstance(meta, Mapping) else "default"
-    egress = spec.get("egress")
-    listeners = [one for one in egress if isinstance(one, Mapping)] if isinstance(egress, list) else []
-    for number, listener in enumerate(listeners):
+    ingress, egress = (_mappings(spec.get(name)) for name in ("ingress", "egress"))
+    for number, listener in enumerate(ingress):
+        if not _port(listener):
+            yield Slip("an ingress listener names no port", f"spec.ingress[{number}]")
+    for number, listener in enumerate(egress):
         where = f"spec.egress[{number}]"
         hosts = listener.get("hosts")
-        if not isinstance(hosts, list) or not hosts:
+        if not hosts:
             yield Slip("an egress listener names no hosts", where)
-            continue
-        for index, host in enumerate(hosts):
-            if problem := host_problem(str(host)):
-                better = host_correction(str(host), namespace)
-                yield Slip(f"the host {host} {problem}", f"{where}.hosts[{index}]", better=better)
-        if "port" not in listener and number < len(listeners) - 1:
+        for index, host in enumerate(hosts if isinstance(hosts, list) else []):
+            if isinstance(host, str) and (problem := host_problem(host)):
+                better = host_correction(host, namespace)
+                yield Slip(f"the host {host} {problem}", f"{where}.hosts[{index}]", better=better, wrong=host)
+        if "port" in listener and not _port(listener):
+            yield Slip("the port of an egress listener has no number", f"{where}.port")
+        if "port" not in listener and number < len(egress) - 1:
             yield Slip("an egress listener without a port must be the last one", where)
     policy = spec.get("outboundTrafficPolicy")
     if isinstance(policy, Mapping) and policy.get("mode") not in ("ALLOW_ANY", "REGISTRY_ONLY"):
@@ -123,25 +132,47 @@ def object_slips(thing: Mapping[str, Any]) -> Iterator[Slip]:
         yield Slip(what, "spec.outboundTrafficPolicy", severity=severity)
 
 
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [one if isinstance(one, Mapping) else {"port": {"number": 1}, "hosts": [0]} for one in _items(value)]
+
+
+def _port(listener: Mapping[str, Any]) -> bool:
+    port = listener.get("port")
+    # what is no mapping at all is told of its shape
+    return bool(port.get("number")) if isinstance(port, Mapping) else port is not None
+
+
 def _shaped(value: Any, shape: Any, path: str) -> Iterator[Slip]:
+    """Fields that do not exist, and values of another kind than their field takes."""
+    name = re.split(r"\.(?!.*\.)", path)[-1]
     if shape is None or value is None:
         return
     if isinstance(shape, list):
         if not isinstance(value, list):
-            yield Slip(f"{path.rpartition('.')[2]} must be a list", path)
+            yield Slip(f"{name} must be a list", path)
+        for number, one in enumerate(_items(value)):
+            below = f"{path}[{number}]"
+            yield from [Slip(f"{name}[{number}] is empty", below)] if one is None else _shaped(one, shape[0], below)
+    elif shape is str and not isinstance(value, str):
+        yield Slip(f"{name} must be a text: write it in quotes", path)
+    elif shape is int and not (isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536):
+        yield Slip(f"{name} must be a number from 1 to 65535", path)
+    elif isinstance(shape, dict) or shape is dict:
+        if not isinstance(value, Mapping):
+            yield Slip(f"{name} must be a mapping", path)
             return
-        for number, one in enumerate(value):
-            yield from _shaped(one, shape[0], f"{path}[{number}]")
-        return
-    if not isinstance(value, Mapping):
-        yield Slip(f"{path.rpartition('.')[2]} must be a mapping", path)
-        return
-    for key, one in value.items():
-        if key not in shape:
-            near = difflib.get_close_matches(str(key), shape, n=1)
-            yield Slip(f"there is no field {key}{f' ({near[0]} is meant?)' if near else ''}", f"{path}.{key}")
-        else:
-            yield from _shaped(one, shape[key], f"{path}.{key}")
+        for key, one in value.items():
+            if shape is dict:
+                yield from _shaped(one, str, f"{path}.{key}")
+            elif key not in shape:
+                near = difflib.get_close_matches(str(key), shape, n=1)
+                yield Slip(f"there is no field {key}{f' ({near[0]} is meant?)' if near else ''}", f"{path}.{key}")
+            else:
+                yield from _shaped(one, shape[key], f"{path}.{key}")
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def text_slips(text: str) -> tuple[list[Slip], list[Mapping[str, Any]]]:
@@ -167,7 +198,8 @@ def _documents(text: str) -> Iterator[str]:
             if _IS_SIDECAR.search("\n".join(lines)):
                 yield "\n".join(lines)
             lines = [""] * number
-        lines.append("" if line.startswith("---") else line)
+        # what stands behind the dashes belongs to the document they begin
+        lines.append(f"   {line[3:]}" if line.startswith("---") else line)
     if _IS_SIDECAR.search("\n".join(lines)):
         yield "\n".join(lines)
 
@@ -188,6 +220,8 @@ def _document_slips(text: str) -> tuple[list[Slip], list[Mapping[str, Any]]]:
         mark = getattr(error, "problem_mark", None)
         what = f"no YAML: {getattr(error, 'problem', None) or error}"
         return slips or [Slip(what, line=mark.line + 1 if mark else 0)], []
+    except RecursionError:
+        return [Slip("no YAML that Kubernetes takes: it is nested too deeply, or an alias holds itself")], []
     items = thing.get("items") if isinstance(thing, Mapping) else None
     things = {f"items[{n}].": one for n, one in enumerate(items)} if isinstance(items, list) else {"": thing}
     read = {at: one for at, one in things.items() if isinstance(one, Mapping) and one.get("kind") == "Sidecar"}
@@ -203,28 +237,38 @@ def _placed(slip: Slip, at: str, places: Mapping[str, int], lines: list[str]) ->
     line = places.get(path, 0)
     better = slip.better
     if better and line:
-        host = slip.what.split()[2]
-        better = lines[line - 1].replace(host, better, 1)
+        better = lines[line - 1].replace(slip.wrong, better, 1)
     return replace(slip, line=line, better=better)
 
 
 def _plain(node: Any, path: str, places: dict[str, int]) -> Any:
-    """A YAML node as plain values; remembers the line of each path."""
+    """A YAML node as plain values of JSON, as Kubernetes reads it; remembers the line of each path."""
     import yaml
 
     if node is None:
         return None
     places.setdefault(path, node.start_mark.line + 1)
+    if len(places) > _MOST_VALUES:
+        problem = f"more than {_MOST_VALUES:,} values: aliases of aliases?"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    loader = yaml.SafeLoader("")
     if isinstance(node, yaml.MappingNode):
+        loader.flatten_mapping(node)
         result = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a text", key.start_mark)
             below = f"{path}.{key.value}" if path else str(key.value)
             places[below] = key.start_mark.line + 1
             result[key.value] = _plain(value, below, places)
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(one, f"{path}[{number}]", places) for number, one in enumerate(node.value)]
-    return yaml.SafeLoader("").construct_object(node)
+    try:
+        # dates and the like are texts to Kubernetes
+        return loader.construct_object(node) if node.tag in _SCALARS else node.value
+    except ValueError:
+        return node.value
 
 
 def lint_text(text: str, *, file: str = "sidecar.yaml") -> list[Finding]:
@@ -243,7 +287,17 @@ def lint_text(text: str, *, file: str = "sidecar.yaml") -> list[Finding]:
         >>> found.fix[0].text
         '  - hosts:'
     """
-    slips, found = text_slips(text)
+    return findings_of(*text_slips(text), file=file)
+
+
+def findings_of(slips: Sequence[Slip], found: Sequence[Mapping[str, Any]], *, file: str) -> list[Finding]:
+    """A finding per thing wrong; a pass if nothing is, unknown if there is no Sidecar.
+
+    Args:
+        slips: what is wrong.
+        found: the Sidecars.
+        file: where they stand.
+    """
     if not slips:
         status = Status.PASS if found else Status.UNKNOWN
         count = "one Sidecar is" if len(found) == 1 else f"{len(found)} Sidecars are"
@@ -255,12 +309,16 @@ def lint_text(text: str, *, file: str = "sidecar.yaml") -> list[Finding]:
             Status.FAIL,
             slip.severity,
             Subject("File", f"{file}:{slip.line}" if slip.line else file),
-            f"{file}, line {slip.line}: {slip.what}." if slip.line else f"{file}: {slip.what}.",
+            f"{file}{_position(slip)}: {slip.what}.",
             cause="Istio would refuse it, or drop the field and import other hosts than were meant.",
-            fix=(Fix(slip.better, note=f"line {slip.line} as it should be"),) if slip.better else (),
+            fix=(Fix(slip.better, note=f"{_position(slip).strip(', ')} as it should be"),) if slip.better else (),
             verify=VERIFY.replace("FILE", file),
             docs="https://istio.io/latest/docs/reference/config/networking/sidecar/",
             refs=("IST0106",),
         )
         for slip in slips
     ]
+
+
+def _position(slip: Slip) -> str:
+    return f", line {slip.line}" if slip.line else f", {slip.path}" if slip.path else ""

@@ -30,7 +30,7 @@ def sidecar_of(thing: Object) -> Sidecar:
         name=str(meta.get("name") or ""),
         selector=None if selector is None else _texts(_mapping(selector).get("labels")),
         egress=tuple(_egress(one) for one in _list(spec.get("egress")) if isinstance(one, Mapping)),
-        ingress=tuple(_number(_mapping(one).get("port")) for one in _list(spec.get("ingress"))),
+        ingress=tuple(port for one in _list(spec.get("ingress")) if (port := _number(_mapping(one).get("port")))),
         # a mode that is left out is the first one, as protobuf has it
         policy="" if policy is None else str(_mapping(policy).get("mode") or REGISTRY_ONLY),
         created=_time(meta.get("creationTimestamp")),
@@ -173,7 +173,7 @@ def _texts(value: Any) -> dict[str, str]:
 
 def _number(port: Any, name: str = "number") -> int:
     value = _mapping(port).get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536 else 0
 
 
 def _time(value: Any) -> datetime | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshnb.checks.sidecar_yaml import lint_text, object_slips, text_slips
+from meshnb.checks.sidecar_yaml import Slip, findings_of, object_slips, text_slips
+from meshnb.envoy.sidecar_scope import Key
 from meshnb.errors import FormatError, NotFound, UsageError
 from meshnb.model.finding import Finding, Severity
 from meshnb.model.frame import returns
@@ -33,29 +35,32 @@ _SHOWN = {
 }
 
 
-def sidecar_texts(sources: Sequence[Source]) -> list[tuple[str, str]]:
-    """Name and YAML of each source that is a text or a file.
-
-    Args:
-        sources: YAML text, paths, or objects.
-
-    Raises:
-        NotFound: a file that is not there.
-    """
-    found = []
-    for source in sources:
-        if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
-            found.append(("YAML", source))
-        elif isinstance(source, str | Path):
-            path = Path(source).expanduser()
-            if not path.is_file():
-                raise NotFound(f"no file {path}", hint="give a path, the YAML itself, or an object")
-            found.append((str(path), path.read_text(encoding="utf-8")))
-    return found
+def _read(source: Source) -> tuple[str, list[Slip], Sequence[Object]]:
+    """Name of a source, what is wrong with it, and the Sidecars in it."""
+    if isinstance(source, Mapping):
+        try:
+            thing = json.loads(json.dumps(source))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise FormatError(f"it is no object of Kubernetes: {error}", file="the object") from error
+        found = [thing] if thing.get("kind") == "Sidecar" else []
+        return "the object", [slip for one in found for slip in object_slips(one)], found
+    if not isinstance(source, str | Path):
+        raise UsageError(f"{type(source).__name__} is no Sidecar", hint="give a path, the YAML itself, or an object")
+    if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
+        return "YAML", *text_slips(source)
+    path = Path(source).expanduser()
+    try:
+        if not path.is_file():
+            raise NotFound(f"no file {path}", hint="give a path, the YAML itself, or an object")
+        return str(path), *text_slips(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        if isinstance(error, NotFound):
+            raise
+        raise FormatError(f"it cannot be read: {error}", file=str(path)[:200]) from error
 
 
 def read_sidecars(sources: Sequence[Source]) -> list[Object]:
-    r"""The Sidecar objects of YAML texts, files and objects.
+    r"""The Sidecar objects of YAML texts, files and objects; of two with one name the last, as `kubectl apply` leaves it.
 
     Args:
         sources: YAML text, paths, or objects.
@@ -71,30 +76,38 @@ def read_sidecars(sources: Sequence[Source]) -> list[Object]:
         meshnb.errors.FormatError: YAML, line 4: there is no space after the dash
           → write: - hosts: [./*]
     """
-    found: list[Object] = [source for source in sources if isinstance(source, Mapping)]
-    for thing in found:
-        for slip in object_slips(thing):
-            if slip.severity >= Severity.ERROR:
-                raise FormatError(slip.what, file="the object", position=slip.path, hint=_write(slip.better))
-    for name, text in sidecar_texts(sources):
-        slips, read = text_slips(text)
+    found: dict[Key, Object] = {}
+    for source in sources:
+        name, slips, read = _read(source)
         for slip in slips:
             if slip.severity >= Severity.ERROR:
-                position = f"line {slip.line}" if slip.line else ""
-                raise FormatError(slip.what, file=name, position=position, hint=_write(slip.better))
-        found += read
+                position = f"line {slip.line}" if slip.line else slip.path
+                hint = f"write: {slip.better.strip()}" if slip.better else ""
+                raise FormatError(slip.what, file=name, position=position, hint=hint)
+        found |= {key_of(one, file=name): one for one in read}
     if not found:
         raise UsageError("no Sidecar to try", hint="give YAML, a path or an object of kind Sidecar")
-    return found
+    return list(found.values())
 
 
-def _write(better: str) -> str:
-    return f"write: {better.strip()}" if better else ""
+def key_of(thing: Object, *, file: str = "") -> Key:
+    """Namespace and name of a Sidecar.
+
+    Raises:
+        FormatError: it has none.
+    """
+    meta = thing.get("metadata")
+    name, namespace = (meta.get("name"), meta.get("namespace") or "default") if isinstance(meta, Mapping) else ("", "")
+    if not isinstance(name, str) or not name or not isinstance(namespace, str):
+        hint = "metadata: {name: NAME, namespace: NAMESPACE}"
+        raise FormatError("a Sidecar without metadata.name, or with a name that is no text", file=file, hint=hint)
+    return namespace, name
 
 
 def lint_files(sources: Sequence[Source]) -> list[Finding]:
-    """What is wrong with Sidecars as they are written, file by file."""
-    return [finding for name, text in sidecar_texts(sources) for finding in lint_text(text, file=name)]
+    """What is wrong with Sidecars as they are written, source by source."""
+    read = [_read(source) for source in sources]
+    return [finding for name, slips, things in read for finding in findings_of(slips, things, file=name)]
 
 
 class SidecarWhatIf:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshnb.errors import UsageError
 from meshnb.model.finding import Severity, Status
 from meshnb.model.frame import returns
 from meshnb.model.tables import sidecars as tables
@@ -72,13 +71,13 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         Returns:
             Findings MNB0110 to MNB0114, with file, line and correction; those of the Sidecars given alone.
         """
-        from meshnb.runbook.sidecar_what_if import lint_files, read_sidecars
+        from meshnb.runbook.sidecar_what_if import key_of, lint_files, read_sidecars
 
         found = lint_files(sources)
         if any(one.status is Status.FAIL and one.severity >= Severity.ERROR for one in found):
             return FindingList(found)
         things = read_sidecars(sources)
-        keys = {_key(one) for one in things}
+        keys = {key_of(one) for one in things}
         there = self._findings_with(things)
         found += [
             one for one in there if one.status is not Status.FAIL or (one.subject.namespace, one.subject.name) in keys
@@ -161,10 +160,12 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
             >>> found.change["istioinaction"], int(found.proxy_endpoints["istioinaction"])
             ('leaves', 35)
         """
-        from meshnb.tuning.discovery import discovery, selectors_of
+        from meshnb.tuning.discovery import checked, discovery, selectors_of
 
         now = list(self._settings.get("discoverySelectors") or []) if self._settings else None
-        then = now if selectors is None else selectors_of(selectors) if isinstance(selectors, str) else list(selectors)
+        then = now or []
+        if selectors is not None:
+            then = selectors_of(selectors) if isinstance(selectors, str) else checked(selectors)
         endpoints = None
         if not self.absent("clusters"):
             spaces = self.clusters()[["proxy", "cluster", "service_namespace"]].drop_duplicates(["proxy", "cluster"])
@@ -173,7 +174,7 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         return discovery(
             self.namespaces(),
             now=now,
-            then=then or [],
+            then=then,
             labels=labels or {},
             endpoints=endpoints,
             calls=self._calls_by_namespace(),
@@ -203,13 +204,14 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
 
     def _merged(self, things: Sequence[Object]) -> list[Object]:
         from meshnb.envoy.sidecar_objects import objects_of
+        from meshnb.runbook.sidecar_what_if import key_of
 
-        keys = {_key(one) for one in things}
+        keys = {key_of(one) for one in things}
         there: list[Object] = []
         if not self.absent("sidecars"):
             frame = self.objects()
             there = objects_of(frame.object[frame.kind == "Sidecar"])
-        return [one for one in there if _key(one) not in keys] + list(things)
+        return [one for one in there if key_of(one) not in keys] + list(things)
 
 
 class _With:
@@ -238,10 +240,3 @@ class _With:
     def scan(self, name: str) -> Any:
         """As of the mesh."""
         return self.mesh.scan(name)
-
-
-def _key(thing: Object) -> tuple[str, str]:
-    meta = thing.get("metadata")
-    if not isinstance(meta, Mapping) or not meta.get("name"):
-        raise UsageError("a Sidecar without metadata.name", hint="apiVersion, kind, metadata, spec")
-    return str(meta.get("namespace") or "default"), str(meta["name"])

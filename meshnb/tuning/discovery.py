@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+_FIELDS = ("matchLabels", "matchExpressions")
+_SHAPE = "matchLabels: {KEY: VALUE}, matchExpressions: [{key: KEY, operator: In, values: [VALUE]}]"
 SAVES = "saves pushes and proxies' memory; istiod watches the namespace all the same (istio/istio#41658)"
 
 
@@ -26,7 +28,7 @@ def selected(selectors: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) 
         labels: of the namespace.
 
     Raises:
-        UsageError: an operator that Kubernetes does not have.
+        UsageError: a selector that Kubernetes would not take.
 
     Example:
         >>> exclude = [{"matchExpressions": [{"key": "istio-exclude", "operator": "NotIn", "values": ["true"]}]}]
@@ -37,8 +39,10 @@ def selected(selectors: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) 
 
 
 def _fits(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    wanted = selector.get("matchLabels") or {}
-    conditions = selector.get("matchExpressions") or []
+    wanted, conditions = selector.get("matchLabels") or {}, selector.get("matchExpressions") or []
+    shaped = isinstance(wanted, Mapping) and isinstance(conditions, list | tuple)
+    if not shaped or not all(isinstance(one, Mapping) for one in conditions) or set(selector) - set(_FIELDS):
+        raise UsageError(f"no selector: {str(selector)[:200]}", hint=_SHAPE)
     named = all(labels.get(key) == value for key, value in wanted.items())
     return named and all(_holds(one, labels) for one in conditions)
 
@@ -48,6 +52,8 @@ def _holds(condition: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     values = condition.get("values") or []
     if operator not in _OPERATORS:
         raise UsageError(f"no operator {operator!r} in a selector", hint=", ".join(_OPERATORS))
+    if not key or not isinstance(values, list | tuple):
+        raise UsageError(f"no condition: {str(dict(condition))[:200]}", hint=_SHAPE)
     if operator in ("Exists", "DoesNotExist"):
         return (key in labels) is (operator == "Exists")
     # a label that is not there is in no list
@@ -68,14 +74,23 @@ def selectors_of(text: str) -> list[Mapping[str, Any]]:
 
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise UsageError(f"the selectors are no YAML: {error}") from error
     for key in ("spec", "meshConfig", "discoverySelectors"):
         if isinstance(value, Mapping) and key in value:
             value = value[key]
-    if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
-        raise UsageError("no discoverySelectors in it", hint="a list of selectors: matchLabels, matchExpressions")
-    return value
+    return checked(value)
+
+
+def checked(selectors: Any) -> list[Mapping[str, Any]]:
+    """Selectors that are shaped as Kubernetes has them.
+
+    Raises:
+        UsageError: no list of selectors.
+    """
+    if not isinstance(selectors, list | tuple) or not all(isinstance(one, Mapping) for one in selectors):
+        raise UsageError("no discoverySelectors in it", hint=f"a list of selectors: {_SHAPE}")
+    return list(selectors)
 
 
 @returns(DISCOVERY)

@@ -34,6 +34,8 @@ _SHAPE: dict[str, Any] = {
 }
 # aliases of aliases grow without bound; no Sidecar has as many values
 _MOST_VALUES = 200_000
+# of a document on one line only the part at fault is shown
+_LONG = 160
 _SCALARS = tuple(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 
 
@@ -236,7 +238,7 @@ def _placed(slip: Slip, at: str, places: Mapping[str, int], lines: list[str]) ->
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     line = places.get(path, 0)
     better = slip.better
-    if better and line:
+    if better and line and len(lines[line - 1]) < _LONG:
         better = lines[line - 1].replace(slip.wrong, better, 1)
     return replace(slip, line=line, better=better)
 

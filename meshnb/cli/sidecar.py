@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from meshnb.cli import CLEAN, FINDINGS
-from meshnb.model.finding import Status
+from meshnb.model.finding import Severity, Status
 
 if TYPE_CHECKING:
     from meshnb.runbook.mesh import Mesh
@@ -31,27 +31,36 @@ def run(arguments: argparse.Namespace) -> int:
     import meshnb
 
     mesh = meshnb.open(arguments.source)
-    return _predict(mesh, arguments.files) if arguments.files else _propose(mesh)
+    return _predict(mesh, arguments.files) if arguments.files else _propose(mesh, arguments.source)
 
 
 def _predict(mesh: Mesh, files: list[str]) -> int:
     from meshnb.cli.check import text
 
+    from meshnb.cli.check import text
+    from meshnb.model.finding import Findings
+
     found = mesh.lint_sidecars(*files)
-    print(text(found))
-    unreadable = any(one.status is Status.FAIL and one.subject.kind == "File" for one in found)
-    if unreadable and found.failed("error"):
+    wrong = [one for one in found if one.status is not Status.PASS]
+    if wrong:
+        print(f"{text(Findings(wrong))}\n")
+    if any(one.status is Status.FAIL and one.subject.kind == "File" and one.severity >= Severity.ERROR for one in wrong):
         return FINDINGS
     predicted = mesh.sidecar_what_if(*files)
-    print(f"\n{predicted._repr_mimebundle_()['text/plain']}")
+    print(f"{predicted._repr_mimebundle_()['text/plain']}\n")
+    print(f"{len(found) - len(wrong)} of {len(found)} checks of the Sidecars as they are written pass.")
     breaks = bool((predicted.calls.verdict == "breaks").any())
     return FINDINGS if breaks or found.failed("warning") else CLEAN
 
 
-def _propose(mesh: Mesh) -> int:
+def _propose(mesh: Mesh, source: str) -> int:
     documents = []
     for row in mesh.sidecar_proposals().itertuples():
         remarks = "\n".join(f"# {row.namespace}/{row.workload}: {caveat}" for caveat in row.caveats)
         documents.append(f"{remarks}\n{row.yaml}" if isinstance(row.yaml, str) else remarks)
-    print("\n---\n".join(documents) or "# no proxies were captured")
+    if not documents:
+        print("# no workload with a proxy was captured: it needs pods, config dumps and access logs (meshnb capture)")
+        return CLEAN
+    print("\n---\n".join(documents))
+    print(f"# what they would change: meshnb sidecar {source} FILE, with these lines in FILE")
     return CLEAN

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 Object = Mapping[str, Any]
 Source = str | Path | Object
 _UNSAID = "What could not be said"
+_ENDS = {
+    "breaks": "would fail",
+    "unknown": "may fail",
+    "bypasses": "would go past the mesh",
+    "loses rules": "would lose the rules of a VirtualService",
+    "fails already": "fail already",
+}
 _SHOWN = {
     "proxy": "proxy",
     "sidecar": "sidecar",
@@ -134,7 +141,7 @@ class SidecarWhatIf:
 
     @property
     def calls(self) -> pd.DataFrame:
-        """A row per host called: see `SIDECAR_CALLS`."""
+        """A row per proxy and host called: see `SIDECAR_CALLS`."""
         return self.predicted.calls
 
     @property
@@ -147,25 +154,35 @@ class SidecarWhatIf:
             return "no Sidecar to try: of no workload the calls are known"
         if rows.empty:
             return f"{self._tried} would hold for none of {len(self._known.proxies)} proxies"
-        goes = self.changes[self.changes.change == "goes"]
-        clusters = int((goes.type == "cluster").sum())
-        return f"{_count(len(rows), 'proxy')} would lose {_count(clusters, 'cluster')}; {self._calls()}"
+        return f"{_count(len(rows), 'proxy')} would lose {self._lost_clusters()}; {self._calls()}"
+
+    def _lost_clusters(self) -> str:
+        """Clusters each proxy would lose; those of proxies without a config dump are not known."""
+        lost = (self.proxies.proxy.map(self._goes("cluster").proxy.value_counts()).fillna(0)).astype(int)
+        lost = lost[self.proxies.clusters_before.notna()]
+        blind = len(self.proxies) - len(lost)
+        if lost.empty:
+            return "clusters that are unknown"
+        low, high = int(lost.min()), int(lost.max())
+        text = _count(high, "cluster") if low == high else f"{low:,} to {high:,} clusters"
+        text += " each" if len(lost) > 1 else ""
+        return f"{text}, those of {_count(blind, 'proxy')} are unknown" if blind else text
+
+    def _goes(self, kind: str) -> pd.DataFrame:
+        return self.changes[(self.changes.change == "goes") & (self.changes.type == kind)]
 
     def _calls(self) -> str:
-        """Of the calls that were seen, how many would fail; what was not seen is never said to go on."""
+        """What becomes of the calls that were seen; what was not seen is never said to go on."""
         unknown = int((self.proxies.calls == "unknown").sum())
         if unknown == len(self.proxies):
             return "which calls would fail is unknown"
-        broken = self.calls[self.calls.verdict == "breaks"]
-        seen = int(self.calls.requests.sum())
-        count = f"{int(broken.requests.sum()):,} of " if broken.requests.notna().any() else ""
-        if len(broken):
-            text = f"{count}{_count(seen, 'call')} seen, to {_count(broken.host.nunique(), 'host')}, would fail"
-        else:
-            text = (
-                f"none of {_count(seen, 'call')} seen would fail" if len(self.calls) else "no call of theirs was seen"
-            )
-        return f"{text}, the calls of {_count(unknown, 'proxy')} are unknown" if unknown else text
+        ends = {verdict: self.calls[self.calls.verdict == verdict] for verdict in _ENDS}
+        parts = [f"{_seen(rows)} {_ENDS[verdict]}" for verdict, rows in ends.items() if len(rows)]
+        if self.calls.empty:
+            parts = ["no call of theirs was seen"]
+        elif ends["breaks"].empty:
+            parts.insert(0, f"none of {_seen(self.calls)} is known to fail by it")
+        return ", ".join(parts + ([f"the calls of {_count(unknown, 'proxy')} are unknown"] if unknown else []))
 
     @property
     def _tried(self) -> str:
@@ -192,14 +209,38 @@ class SidecarWhatIf:
         return table(frame, title=f"What {self._tried} would change: {self.verdict}")
 
     def lost_calls(self) -> Table:
-        """Calls that were seen and would fail, or go past the mesh."""
+        """Calls that were seen and would not go on as now: that fail, go past the mesh, or lose rules."""
         rows = self.calls[self.calls.verdict != "stays"].reset_index(drop=True)
         return table(rows, title=f"Calls that would not go on as now: {len(rows)}")
 
     def gone(self) -> Table:
-        """What goes and comes, resource by resource."""
-        columns = ["proxy", "change", "type", "name", "bytes"]
-        return table(self.changes[columns], title=f"Resources that change: {len(self.changes)}", limit=40)
+        """What goes and comes, resource by resource, the largest first; `.changes` has it proxy by proxy."""
+        groups = self.changes.groupby(["change", "type", "name"], sort=False, as_index=False)
+        rows = groups.agg(proxies=("proxy", "nunique"), bytes=("bytes", "sum"))
+        rows["bytes"] = rows.bytes.where(rows.change == "goes")
+        rows = rows.sort_values(["change", "bytes", "name"], ascending=[False, False, True], ignore_index=True)
+        return table(rows, title=f"Resources that change, with the bytes of all proxies: {len(rows)}", limit=40)
+
+    def next_steps(self) -> Facts:
+        """What to do next, by what was found."""
+        broken = self.calls[self.calls.verdict == "breaks"]
+        spaces = dict(zip(self.changes.host, self.changes.service_namespace, strict=True))
+        hosts = list(dict.fromkeys(map(str, broken.host)))
+        own = [f"{spaces[host]}/{host}" for host in hosts if isinstance(spaces.get(host), str)]
+        rest = [host for host in hosts if not isinstance(spaces.get(host), str)]
+        steps = {}
+        if own:
+            steps["Add to egress hosts"] = ", ".join(own)
+        if rest:
+            steps["Needs a ServiceEntry that is imported, or an egress host"] = ", ".join(rest)
+        blind = self.proxies.proxy[(self.proxies.calls == "unknown") | self.proxies.clusters_before.isna()]
+        if len(blind):
+            shown = ", ".join(blind[:3]) + (" …" if len(blind) > 3 else "")
+            steps["Capture config dumps, access logs"] = f"meshnb capture, then ask again: {shown}"
+        if not own and not rest and len(self.proxies):
+            wait = "when those are known, " if len(blind) else ""
+            steps["Apply it"] = f"{wait}one workload first; capture again and compare: .measured(meshnb.open(AFTER))"
+        return facts(steps, title="What to do next")
 
     def unknowns(self) -> Facts:
         """What could not be said, and of how many proxies."""
@@ -242,7 +283,7 @@ class SidecarWhatIf:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         parts: list[Table | Facts] = [self.summary()]
         parts += [shown for shown in (self.lost_calls(), self.gone()) if len(shown)]
-        parts += [unsaid] if (unsaid := self.unknowns()).facts else []
+        parts += [shown for shown in (self.unknowns(), self.next_steps()) if shown.facts]
         bundles = [part._repr_mimebundle_() for part in parts]
         return {name: "\n\n".join(bundle[name] for bundle in bundles) for name in ("text/plain", "text/html")}
 
@@ -299,6 +340,13 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what if number == 1 else plural}"
 
 
+def _seen(calls: pd.DataFrame) -> str:
+    """How many calls, to how many hosts; rates have no number of calls."""
+    hosts = _count(calls.host.nunique(), "host")
+    told = calls.requests.dropna()
+    return f"{_count(int(told.sum()), 'call')} seen to {hosts}" if len(told) else f"calls to {hosts}"
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else "none"
 
@@ -307,5 +355,5 @@ def _lost(row: Any) -> str:
     if row.calls == "unknown":
         return "unknown"
     if row.calls == "metrics":
-        return f"of {row.hosts_lost} hosts"
+        return f"those to {_count(row.hosts_lost, 'host')}"
     return f"{row.requests_lost:,} of {row.requests:,}" if row.requests else "none seen"

@@ -54,7 +54,7 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         from meshnb.runbook.sidecar_what_if import SidecarWhatIf, read_sidecars
         from meshnb.tuning.sidecar_what_if import predict
 
-        texts = [one for one in sources if one] or [
+        texts = [one for one in sources if one != ""] or [
             text for text in self.sidecar_proposals().yaml if isinstance(text, str)
         ]
         tried = [sidecar_of(one) for one in read_sidecars(texts)] if texts else []

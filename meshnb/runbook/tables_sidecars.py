@@ -199,6 +199,8 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
         rule_export = self._settings.get("defaultVirtualServiceExportTo") or ("*",)
         root = str(self._settings.get("rootNamespace") or ROOT_NAMESPACE)
         hidden = self._hidden_namespaces()
+        kept = {one.path.partition(".")[0] for one in self.snapshot.documents("kubernetes")}
+        told = "kubernetes/peerauthentications" in kept or any(one["kind"] == "PeerAuthentication" for one in things)
         services = [one for one in services_of(things, default_export=export) if one.namespace not in hidden]
         rules = [one for one in rules_of(things, default_export=rule_export) if one.namespace not in hidden]
         return Known(
@@ -208,8 +210,19 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
             rules=None if self.absent("virtual_services") else rules,
             policy=self._mesh_policy,
             root=root,
-            strict=strict_namespaces(things, {one.namespace for one in services}, root=root),
+            strict=strict_namespaces(things, {one.namespace for one in services}, root=root) if told else None,
+            providers=self._providers,
         )
+
+    @property
+    def _providers(self) -> dict[str, str]:
+        """Services that proxies call for tracing, logs or authorization: host -> name of the extensionProvider."""
+        found = {}
+        for one in self._settings.get("extensionProviders") or ():
+            for given in one.values() if isinstance(one, Mapping) else ():
+                if isinstance(given, Mapping) and isinstance(host := given.get("service"), str):
+                    found[host.rpartition("/")[2]] = str(one.get("name"))
+        return found
 
     def _hidden_namespaces(self) -> set[str]:
         """Namespaces istiod does not look at."""

@@ -116,11 +116,13 @@ def discovery(
         root: the root namespace.
 
     Raises:
-        UsageError: labels of a namespace that is not there.
+        UsageError: labels of a namespace that is not there, or that are none.
     """
     if missing := sorted(set(labels) - set(namespaces.namespace)):
         known = ", ".join(sorted(namespaces.namespace)[:20])
         raise UsageError(f"no namespace {', '.join(missing)}", hint=f"namespaces: {known}")
+    if wrong := [space for space, tried in labels.items() if not isinstance(tried, Mapping)]:
+        raise UsageError(f"the labels of {wrong[0]} are no mapping", hint="labels={NAMESPACE: {LABEL: VALUE}}")
     rows = []
     for row in namespaces.itertuples():
         held = json.loads(row.labels)

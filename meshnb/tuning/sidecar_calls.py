@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from meshnb.envoy.sidecar_scope import ALLOW_ANY, REGISTRY_ONLY, Scope
+from meshnb.envoy.sidecar_scope import ALLOW_ANY, CATCH_ALL, REGISTRY_ONLY, Scope
 from meshnb.tuning.sidecar_changes import CATCH_ALL_HOSTS, Config, dynamic_hosts, host_of, namespace_of
 
 if TYPE_CHECKING:
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
     from meshnb.tuning.sidecar_what_if import Observed, Proxy
 
-STAYS, BREAKS, BYPASSES, FAILS = "stays", "breaks", "bypasses", "fails already"
+STAYS, BREAKS, BYPASSES, CHANGES, FAILS = "stays", "breaks", "bypasses", "loses rules", "fails already"
 OPEN = "unknown"
 _PASSTHROUGH, _BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
 _BYPASS = (
-    "PassthroughCluster sends it to the address the client looked up: without mutual TLS, rules, retries and subsets"
+    "PassthroughCluster sends it to the address the client looked up: without mutual TLS, rules, retries and subsets; "
+    "a workload that takes mutual TLS alone, or asks who calls, refuses it"
 )
 
 
@@ -27,7 +28,7 @@ def calls(
     config: Config | None,
     found: list[dict[str, Any]],
     observed: Observed,
-    strict: frozenset[str],
+    strict: frozenset[str] | None,
 ) -> list[dict[str, Any]]:
     """The rows of `SIDECAR_CALLS` of one proxy, those that break first.
 
@@ -37,17 +38,17 @@ def calls(
         config: what it has; `None` without a config dump.
         found: what would go and come, as from `changes`.
         observed: what is known of calls.
-        strict: namespaces whose pods take mutual TLS alone.
+        strict: namespaces whose pods take mutual TLS alone; `None` if that is not known.
     """
     source = observed.source(proxy)[0]
     judge = _Judge(limit, config, found, strict)
     if source == "access log" and observed.calls is not None:
         rows = list(_logged(observed.calls[observed.calls.proxy == proxy.name], judge))
     elif source == "metrics":
-        rows = list(_measured(observed.rates_of(proxy), judge))
+        rows = list(_measured(observed.rates_of(proxy), judge, config))
     else:
         rows = []
-    rank = {BREAKS: 0, BYPASSES: 1, OPEN: 2, FAILS: 3, STAYS: 4}
+    rank = {verdict: place for place, verdict in enumerate((BREAKS, OPEN, BYPASSES, CHANGES, FAILS, STAYS))}
     rows.sort(key=lambda row: (rank[row["verdict"]], -(row.get("requests") or 0), row["host"]))
     return [{"proxy": proxy.name, "source": source, **row} for row in rows]
 
@@ -72,12 +73,19 @@ def _logged(rows: pd.DataFrame, judge: _Judge) -> Iterator[dict[str, Any]]:
         }
 
 
-def _measured(rates: pd.DataFrame, judge: _Judge) -> Iterator[dict[str, Any]]:
+def _measured(rates: pd.DataFrame, judge: _Judge, config: Config | None) -> Iterator[dict[str, Any]]:
+    """Calls as metrics count them; what the proxy has no cluster of is passed through, or refused, already."""
+    rest = "" if config is None else CATCH_ALL.get(config.policy, "")
     for host, rate in rates.groupby("destination_service").rate.sum().items():
-        if rate > 0:
-            cluster = str(host) if host in (_PASSTHROUGH, _BLACK_HOLE) else ""
+        if not rate > 0:
+            continue
+        if host == "unknown":
+            verdict, expects = OPEN, "the metric names no service"
+        else:
+            known = config is None or host in judge.spaces
+            cluster = str(host) if host in (_PASSTHROUGH, _BLACK_HOLE) else "" if known else rest
             verdict, expects = judge.of(cluster, str(host), None, "")
-            yield {"host": str(host), "port": None, "verdict": verdict, "expects": expects, "rate": float(rate)}
+        yield {"host": str(host), "port": None, "verdict": verdict, "expects": expects, "rate": float(rate)}
 
 
 class _Judge:
@@ -87,16 +95,17 @@ class _Judge:
         limit: what the proxy would know.
         config: what it has.
         found: what would go and come.
-        strict: namespaces whose pods take mutual TLS alone.
+        strict: namespaces whose pods take mutual TLS alone; `None` if that is not known.
     """
 
     def __init__(
-        self, limit: Scope, config: Config | None, found: list[dict[str, Any]], strict: frozenset[str]
+        self, limit: Scope, config: Config | None, found: list[dict[str, Any]], strict: frozenset[str] | None
     ) -> None:
         self.limit, self.strict = limit, strict
         self.domains = {} if config is None else _domains(config)
         self.spaces = {} if config is None else {str(r.fqdn): namespace_of(r) for r in config.outbound.itertuples()}
         self.gone = {row["name"] for row in found if row["type"] == "virtual_host" and row["change"] == "goes"}
+        self.rules = {row["name"]: row["virtual_service"] for row in found if row["change"] == "loses rules"}
         # a port whose route configuration stays answers itself; else the connection ends at the catch-all listener
         stay = {name for names in self.domains.values() for name in names} - self.gone
         self.served = {host_of(name)[1] for name in stay}
@@ -116,17 +125,36 @@ class _Judge:
             if self.limit.policy == REGISTRY_ONLY:
                 return BREAKS, self._refused(host_of(authority)[1] or 80, authority)
             return (STAYS, "PassthroughCluster gets it as now") if self.limit.policy else (OPEN, _open())
-        named = self.domains.get(authority) or self.domains.get(host_of(authority)[0]) if authority else None
-        lost = bool(named) and named <= self.gone if named else False
-        if not lost and self._known(host, port):
+        named = self._named(authority, port)
+        if not named or named <= self.gone:
+            if not named and self._known(host, port):
+                return STAYS, "it is still known"
+        elif lost := sorted({self.rules[name] for name in named if name in self.rules}):
+            return CHANGES, f"{authority} is reached without the rules of VirtualService {', '.join(lost)}"
+        elif self._known(host, port):
             return STAYS, "it is still known"
+        else:
+            return BREAKS, "503 NC: its route stays, and the cluster it leads to goes"
+        return self._rest(host, port, authority)
+
+    def _rest(self, host: str, port: int | None, authority: str) -> tuple[str, str]:
+        """What becomes of a call to what is no longer known."""
         if self.limit.policy == REGISTRY_ONLY:
             return BREAKS, self._refused(port or 80, authority)
         if self.limit.policy != ALLOW_ANY:
             return OPEN, _open()
+        if self.strict is None:
+            return BYPASSES, f"{_BYPASS}; no PeerAuthentications were captured that would tell"
         if self._space(host) in self.strict:
             return BREAKS, f"{_BYPASS}; a PeerAuthentication of {self._space(host)} takes mutual TLS alone"
         return BYPASSES, _BYPASS
+
+    def _named(self, authority: str, port: int | None) -> set[str]:
+        """Virtual hosts that take an authority, those of its port if any do; as Envoy has it the longest wildcard."""
+        host = host_of(authority)[0]
+        wild = (f"*{host[at:]}" for at in range(1, len(host)) if host[at] in ".-")
+        found = next((held for name in (authority, host, *wild) if (held := self.domains.get(name))), set())
+        return {name for name in found if host_of(name)[1] == port} or found
 
     def _known(self, host: str, port: int | None) -> bool:
         return host in self.limit.services if port is None else self.limit.knows(host, port)
@@ -147,7 +175,7 @@ def _open() -> str:
     return "refused under REGISTRY_ONLY, passed through under ALLOW_ANY: MeshConfig is not known"
 
 
-def _domains(config: Config) -> Mapping[str, set[str]]:
+def _domains(config: Config) -> dict[str, set[str]]:
     """Virtual hosts by domain: those that take an authority."""
     found: dict[str, set[str]] = {}
     rows = dynamic_hosts(config).drop_duplicates(["route_config", "virtual_host"])

@@ -60,7 +60,12 @@ def _proposal(
     found = _Seen(namespace, known.root, spaces)
     for proxy in told:
         found.add(proxy, configs[proxy.name], observed)
+    for host in known.providers:
+        found.provider(host, configs.values())
     caveats = _caveats(group, told, selector, found, observed)
+    held = known.choose(group[0])
+    if held.level == "workload" and held.sidecar and held.sidecar.name != workload:
+        caveats.append(f"{held.sidecar} holds for it now, is older, and wins until it is deleted")
     extent = observed.extent
     own = None if extent is None else extent[extent.proxy.isin([one.name for one in told])]
     logged = own is not None and len(own) > 0
@@ -88,17 +93,21 @@ class _Seen:
         self.namespace, self.spaces = namespace, spaces
         self.hosts = [f"{root}/*"]
         self.requests = 0
+        self.called = False
         self.passed: dict[str, int] = {}
 
     def add(self, proxy: Proxy, config: Config | None, observed: Observed) -> None:
         """Add what one proxy was seen to call."""
         if observed.source(proxy)[0] == "metrics":
-            for host in observed.rates_of(proxy).destination_service.dropna().unique():
+            rates = observed.rates_of(proxy)
+            for host in rates.destination_service[rates.rate > 0].dropna().unique():
+                self.called = True
                 self._host(str(host), config)
             return
         rows = observed.calls
         for row in rows[rows.proxy == proxy.name].itertuples() if rows is not None else ():
             self.requests += row.requests
+            self.called = True
             if isinstance(row.host, str):
                 self._host(row.host, config)
                 self._rules(row.cluster, config)
@@ -107,11 +116,18 @@ class _Seen:
                 self.passed[name] = self.passed.get(name, 0) + row.requests
 
     def _host(self, host: str, config: Config | None) -> None:
-        if host == _PASSTHROUGH:
-            self.passed.setdefault("requests that metrics count", 0)
-            return
         own = {} if config is None else {str(r.fqdn): namespace_of(r) for r in config.outbound.itertuples()}
-        self._entry(self.spaces.get(host) or own.get(host) or "*", host)
+        space = self.spaces.get(host) or own.get(host)
+        if space or (config is None and host not in (_PASSTHROUGH, "unknown")):
+            self._entry(space or "*", host)
+        else:  # no service the proxy has: a name of the outside, or what metrics say instead of one
+            self.passed.setdefault(host, 0)
+
+    def provider(self, host: str, configs: Iterable[Config | None]) -> None:
+        """Add the service of an extensionProvider that a proxy has a cluster of: it calls it without any request."""
+        for config in configs:
+            if config is not None and (config.outbound.fqdn == host).any():
+                self._host(host, config)
 
     def _rules(self, cluster: str, config: Config | None) -> None:
         """The VirtualServices whose rules lead to a cluster: without them the rules would be lost."""
@@ -135,13 +151,13 @@ class _Seen:
 def _caveats(
     group: Sequence[Proxy], told: Sequence[Proxy], selector: Mapping[str, str], found: _Seen, observed: Observed
 ) -> list[str]:
-    caveats = ["no call was seen"] if len(found.hosts) == 1 else []
+    caveats = [] if found.called else ["no call was seen"]
     extent = observed.extent
     rows = None if extent is None else extent[extent.proxy.isin([one.name for one in told])]
     if rows is not None and len(rows):
         first, last = rows["first"].min(), rows["last"].max()
         seen = f"{first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
-        caveats.append(f"rests on the calls from {seen}; what is called at other times would be missing")
+        caveats.append(f"rests on the log from {seen}; what is called at other times is missing")
     if any(observed.source(one)[0] == "metrics" for one in told):
         caveats.append("rests on rates of istio_requests_total; TCP connections are not among them")
     if len(told) < len(group):

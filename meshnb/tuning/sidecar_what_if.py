@@ -64,7 +64,8 @@ class Known:
         rules: its VirtualServices bound to sidecars; `None` if they were not captured.
         policy: MeshConfig's outbound policy; empty if not known.
         root: the root namespace.
-        strict: namespaces whose pods take mutual TLS alone.
+        strict: namespaces whose pods take mutual TLS alone; `None` if PeerAuthentications were not captured.
+        providers: names of MeshConfig's `extensionProviders`, by the host of their service.
     """
 
     proxies: Sequence[Proxy]
@@ -73,7 +74,8 @@ class Known:
     rules: Sequence[Rules] | None = ()
     policy: str = ""
     root: str = ROOT_NAMESPACE
-    strict: frozenset[str] = frozenset()
+    strict: frozenset[str] | None = frozenset()
+    providers: Mapping[str, str] = field(default_factory=dict)
 
     def choose(self, proxy: Proxy, sidecars: Sequence[Sidecar] | None = None) -> Choice:
         """The Sidecar that holds for a proxy.
@@ -116,11 +118,13 @@ class Observed:
         why = "its access log has no line" if proxy.name in self.logs else "no access log of it was captured"
         if proxy.name in self.silent:
             why = "its listeners do not log calls that go out"
-        elif self.extent is not None and (self.extent.proxy == proxy.name).any():
-            return "access log", ""
+        elif self.extent is not None and len(own := self.extent[self.extent.proxy == proxy.name]):
+            if own.told.sum():
+                return "access log", ""
+            why = "its access log names no cluster (upstream_cluster)"
         if len(self.rates_of(proxy)):
             return "metrics", ""
-        return "unknown", f"calls: {why}, and istio_requests_total has nothing of its workload"
+        return "unknown", f"{why}, and istio_requests_total has nothing of its workload"
 
     def rates_of(self, proxy: Proxy) -> pd.DataFrame:
         """Rates of the proxy's workload as its own side counts them."""
@@ -262,7 +266,7 @@ def _row(
         if then.sidecar and then.sidecar.ingress
         else None,
         "calls": source,
-        "unknown": _unknown(config, found, known, limit, why),
+        "unknown": _unknown(config, found, known, limit, choices) + ([f"calls: {why}"] if why else []),
     }
     lost = [one for one in seen if one["verdict"] == "breaks"]
     if source != "unknown":
@@ -274,11 +278,13 @@ def _row(
     return row if config is None else row | _counts(config, found) | _sizes(config, found)
 
 
-def _unknown(config: Config | None, found: list[dict[str, Any]], known: Known, limit: Scope, why: str) -> list[str]:
+def _unknown(
+    config: Config | None, found: list[dict[str, Any]], known: Known, limit: Scope, choices: tuple[Choice, Choice]
+) -> list[str]:
+    """What could not be said of a proxy: what was not captured, then what is not modelled."""
     reasons = ["what goes and how large it is: no config dump of it was captured"] if config is None else []
     if config is not None and not config.has_endpoints:
         reasons.append("endpoints: the dump has none, take it with ?include_eds")
-    reasons += [why] if why else []
     if not limit.policy:
         reasons.append("what gets the rest: neither the Sidecar nor a captured MeshConfig says so")
     if known.sidecars is None:
@@ -287,11 +293,20 @@ def _unknown(config: Config | None, found: list[dict[str, Any]], known: Known, l
         reasons.append("exportTo: no Services were captured, services are those the proxies have clusters of")
     if known.rules is None:
         reasons.append("VirtualServices were not captured: they are taken from the routes")
+    for host in sorted({row["host"] for row in found if row["change"] == "goes" and row.get("host") in known.providers}):
+        what = f"extensionProvider {known.providers[host]}: {host} goes"
+        reasons.append(f"{what}; tracing, logs or authorization by it would stop (istio/istio#53701)")
+    now, then = (choice.sidecar for choice in choices)
+    if now and now.ingress and not (then and then.ingress):
+        reasons.append(f"inbound: the ingress listeners of {now} end, and the ports of the pod's Services come back")
+    if then and any(listener.port or listener.bind for listener in then.egress):
+        reasons.append("listeners and routes: an egress listener with a port or bind makes its own, not modelled")
     if any(row["type"] == "cluster" and row["name"].startswith("inbound|") for row in found):
         reasons.append("size of virtualInbound: its chains for ports that are no ingress listeners go too")
-    comes = sum(1 for row in found if row["change"] == "comes")
-    if comes:
-        reasons.append(f"size: {comes} clusters come, how large they are is not known")
+    if rules := sum(row["change"] == "loses rules" for row in found):
+        reasons.append(f"size: {rules} virtual hosts lose rules, how much smaller they become is not known")
+    if comes := sum(row["change"] == "comes" for row in found):
+        reasons.append(f"size: {comes} clusters come, and their subsets, how large they are is not known")
     return reasons
 
 

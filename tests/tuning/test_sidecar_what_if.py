@@ -72,7 +72,7 @@ def config(*, endpoints: bool = True) -> Config:
     routes = [
         route("80", f"{API}:80", held[1]["cluster"], [API, "api"], **from_rules),
         route("80", f"{API}:80", held[0]["cluster"], [API, "api"]),
-        route("80", "old.example.com:80", held[0]["cluster"], ["old.example.com"],
+        route("80", "old.example.com:80", held[0]["cluster"], ["old.example.com", "*.old.example.com"],
               virtual_service="old", virtual_service_namespace="edge"),
         route("80", "allow_any", "PassthroughCluster", ["*"]),
         route("8080", f"{FRONT}:8080", held[3]["cluster"], [FRONT, "front.edge"]),
@@ -119,7 +119,7 @@ def call(cluster: str | None, requests: int, minute: int, authority: str | None 
 
 
 def logs(*calls: dict[str, Any], **more: Any) -> Observed:
-    extent = {"proxy": WEB, "lines": 100, "outbound": len(calls), "first": when(0), "last": when(30)}
+    extent = {"proxy": WEB, "lines": 100, "told": 90, "outbound": len(calls), "first": when(0), "last": when(30)}
     return Observed(rows(OBSERVED_CALLS, *calls), rows(LOG_EXTENT, extent), **more)
 
 
@@ -168,6 +168,24 @@ def test_s11_46_ingress_listeners_take_the_place_of_the_ports_of_the_pod():
         ["comes", "inbound|9090||"],
     ]
     assert any("virtualInbound" in reason for reason in other.proxies.unknown[0])
+    ended = tried(SHOP, sidecars=[Sidecar("shop", "default", ingress=(8080,), created=when(1))])
+    assert any("ingress listeners of shop/default end" in reason for reason in ended.proxies.unknown[0])
+
+
+def test_services_that_proxies_call_by_themselves_are_told():
+    """istio/istio#53701: tracing, logs and authorization by a service that is not imported stop, without any call."""
+    (row,) = tried(SHOP, providers={FRONT: "otel", API: "stays"}).proxies.itertuples()
+    assert [reason for reason in row.unknown if "extensionProvider" in reason] == [
+        f"extensionProvider otel: {FRONT} goes; tracing, logs or authorization by it would stop (istio/istio#53701)"
+    ]
+    mesh = Known([PROXY], [], SERVICES, [], "ALLOW_ANY", providers={FRONT: "otel", "not.there": "x"})
+    (row,) = proposals(mesh, lambda name: config(), logs()).itertuples()
+    assert list(row.hosts) == ["istio-system/*", f"edge/{FRONT}"] and "no call was seen" in list(row.caveats)
+
+
+def test_listeners_of_egress_ports_are_not_modelled_and_said_so():
+    found = tried(Sidecar("shop", "default", egress=(Egress(("./*",), 80),)))
+    assert any("an egress listener with a port" in reason for reason in found.proxies.unknown[0])
 
 
 def test_rules_of_a_virtual_service_that_is_not_imported_are_told_apart():
@@ -175,8 +193,8 @@ def test_rules_of_a_virtual_service_that_is_not_imported_are_told_apart():
     found = tried(SHOP).changes
     (row,) = found[found.change == "loses rules"].itertuples()
     assert (row.name, row.virtual_service) == (f"{API}:80", "edge/api-rules")
-    both = Sidecar("shop", "default", egress=(Egress(("./*", f"edge/{API}")),))
-    assert "loses rules" not in set(tried(both).changes.change)
+    assert "loses rules" not in set(tried(WITH_RULES).changes.change)
+    assert any("1 virtual hosts lose rules" in reason for reason in tried(SHOP).proxies.unknown[0])
 
 
 def test_s11_53_t16_size_in_bytes_with_and_without_endpoints():
@@ -199,8 +217,17 @@ def test_t16_a_dump_without_endpoints_has_no_size_with_them():
 
 
 LOST = f"outbound|8080||{FRONT}"
+WITH_RULES = Sidecar("shop", "default", egress=(Egress(("./*", f"edge/{API}")),), policy="REGISTRY_ONLY")
 CALLS = {
-    "still known": ((f"outbound|80||{API}", "api"), SHOP, {}, "stays", "still known"),
+    "still known": ((f"outbound|80||{API}", "api"), WITH_RULES, {}, "stays", "still known"),
+    "known without its rules": (
+        (f"outbound|80|v1|{API}", "api"), SHOP, {}, "loses rules", "without the rules of VirtualService edge/api-rules",
+    ),
+    "led elsewhere by rules that are lost": ((LOST, "api"), SHOP, {}, "loses rules", "api is reached without"),
+    "a name that a wildcard takes": (
+        (f"outbound|80||{API}", "a.old.example.com"), SHOP, {}, "breaks", "502 from block_all",
+    ),
+    "a route that leads to what goes": ((LOST, "api"), WITH_RULES, {}, "breaks", "503 NC"),
     "its port serves nothing more": ((LOST, "front.edge"), SHOP, {}, "breaks", "ends at BlackHoleCluster"),
     "a host of a port that stays": (
         (f"outbound|80||{API}", "old.example.com"), SHOP, {}, "breaks", "502 from block_all",
@@ -210,6 +237,10 @@ CALLS = {
     "allowed, but mutual TLS is asked for": (
         (LOST, "front.edge"), Sidecar("shop", "x", egress=SHOP.egress), {"strict": frozenset({"edge"})},
         "breaks", "a PeerAuthentication of edge",
+    ),
+    "allowed, and nothing is known of mutual TLS": (
+        (LOST, "front.edge"), Sidecar("shop", "x", egress=SHOP.egress), {"strict": None},
+        "bypasses", "no PeerAuthentications were captured",
     ),
     "passed through now": (("PassthroughCluster", "www.example.org"), SHOP, {}, "breaks", "502 from block_all"),
     "passed through then": (("PassthroughCluster", "x.org"), Sidecar("shop", "x"), {}, "stays", "as now"),
@@ -249,6 +280,10 @@ def rates(*hosts: str, workload: str = "web") -> pd.DataFrame:
 UNSEEN = {
     "no log at all": (Observed(), "no access log"),
     "a log without lines": (Observed(extent=LOG_EXTENT.empty(), logs=frozenset({WEB})), "has no line"),
+    "a log whose format has no cluster": (
+        Observed(OBSERVED_CALLS.empty(), rows(LOG_EXTENT, {"proxy": WEB, "lines": 9, "told": 0, "outbound": 0})),
+        "names no cluster",
+    ),
     "listeners that do not log": (logs(silent=frozenset({WEB})), "do not log"),
     "metrics of another workload": (
         Observed(rates=rates(FRONT, workload="x")),
@@ -271,6 +306,18 @@ def test_metrics_stand_in_for_a_log_and_give_rates():
     assert set(found.calls.rate) == {0.5} and found.calls.requests.isna().all()
     (row,) = found.proxies.itertuples()
     assert (row.calls, row.hosts_lost, row.requests_lost) == ("metrics", 1, pd.NA)
+
+
+@pytest.mark.parametrize(("policy", "verdict"), [("ALLOW_ANY", "stays"), ("REGISTRY_ONLY", "breaks")])
+def test_metrics_of_what_no_service_is_known_for(policy, verdict):
+    """What is passed through already goes on so; a metric that names no service proves nothing."""
+    sidecar = Sidecar("shop", "default", egress=SHOP.egress, policy=policy)
+    found = tried(sidecar, observed=Observed(rates=rates("www.example.org", "unknown")))
+    assert found.calls.set_index("host").verdict.to_dict() == {"www.example.org": verdict, "unknown": "unknown"}
+    mesh = Known([PROXY], [], SERVICES, [], "ALLOW_ANY")
+    (row,) = proposals(mesh, lambda name: config(), Observed(rates=rates("www.example.org", "unknown"))).itertuples()
+    assert list(row.hosts) == ["istio-system/*"]
+    assert any("www.example.org went through PassthroughCluster" in caveat for caveat in row.caveats)
 
 
 def test_without_a_dump_what_goes_is_unknown_and_the_calls_are_judged():
@@ -328,6 +375,13 @@ def test_proposals_name_what_was_called_with_its_rules():
 
     found = tried(sidecar_of(yaml.safe_load(row.yaml)), observed=seen)
     assert set(found.calls.verdict) == {"stays"}
+
+
+def test_an_older_sidecar_wins_over_the_one_proposed_and_is_named():
+    old = Sidecar("shop", "legacy", {"app": "web"}, created=when(1))
+    mesh = Known([PROXY], [old], SERVICES, RULES, "ALLOW_ANY")
+    (row,) = proposals(mesh, lambda name: config(), logs(call(LOST, 1, 2))).itertuples()
+    assert any("shop/legacy holds for it now" in caveat for caveat in row.caveats)
 
 
 def test_proposals_without_calls_are_none():

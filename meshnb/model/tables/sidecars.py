@@ -162,7 +162,7 @@ SIDECAR_CALLS = Frame(
         _PROXY,
         Column("host", "string", "Host called: of the service, else as asked for."),
         Column("port", "int64", "Port."),
-        Column("verdict", "string", "stays, breaks, bypasses the mesh, or fails already.", nullable=False),
+        Column("verdict", "string", "stays, breaks, bypasses (the mesh), loses rules, fails already, or unknown.", nullable=False),
         Column("expects", "string", "What the caller would see.", nullable=False),
         Column("requests", "int64", "Calls seen; missing where only a rate is known."),
         Column("rate", "float64", "Calls a second, of the workload, where only metrics tell.", unit="1/s"),

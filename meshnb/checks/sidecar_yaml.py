@@ -159,14 +159,14 @@ def _shaped(value: Any, shape: Any, path: str) -> Iterator[Slip]:
         yield Slip(f"{name} must be a text: write it in quotes", path)
     elif shape is int and not (isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536):
         yield Slip(f"{name} must be a number from 1 to 65535", path)
-    elif isinstance(shape, dict) or shape is dict:
-        if not isinstance(value, Mapping):
-            yield Slip(f"{name} must be a mapping", path)
-            return
+    elif (shape is dict or isinstance(shape, dict)) and not isinstance(value, Mapping):
+        yield Slip(f"{name} must be a mapping", path)
+    elif shape is dict:
         for key, one in value.items():
-            if shape is dict:
-                yield from _shaped(one, str, f"{path}.{key}")
-            elif key not in shape:
+            yield from _shaped(one, str, f"{path}.{key}")
+    elif isinstance(shape, dict):
+        for key, one in value.items():
+            if key not in shape:
                 near = difflib.get_close_matches(str(key), shape, n=1)
                 yield Slip(f"there is no field {key}{f' ({near[0]} is meant?)' if near else ''}", f"{path}.{key}")
             else:

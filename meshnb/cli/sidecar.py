@@ -36,15 +36,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _predict(mesh: Mesh, files: list[str]) -> int:
     from meshnb.cli.check import text
-
-    from meshnb.cli.check import text
     from meshnb.model.finding import Findings
 
     found = mesh.lint_sidecars(*files)
     wrong = [one for one in found if one.status is not Status.PASS]
     if wrong:
         print(f"{text(Findings(wrong))}\n")
-    if any(one.status is Status.FAIL and one.subject.kind == "File" and one.severity >= Severity.ERROR for one in wrong):
+    if any(
+        one.status is Status.FAIL and one.subject.kind == "File" and one.severity >= Severity.ERROR for one in wrong
+    ):
         return FINDINGS
     predicted = mesh.sidecar_what_if(*files)
     print(f"{predicted._repr_mimebundle_()['text/plain']}\n")
@@ -54,12 +54,14 @@ def _predict(mesh: Mesh, files: list[str]) -> int:
 
 
 def _propose(mesh: Mesh, source: str) -> int:
+    from meshnb.runbook.sidecar_what_if import NO_PROXIES
+
     documents = []
     for row in mesh.sidecar_proposals().itertuples():
         remarks = "\n".join(f"# {row.namespace}/{row.workload}: {caveat}" for caveat in row.caveats)
         documents.append(f"{remarks}\n{row.yaml}" if isinstance(row.yaml, str) else remarks)
     if not documents:
-        print("# no workload with a proxy was captured: it needs pods, config dumps and access logs (meshnb capture)")
+        print(f"# {NO_PROXIES}")
         return CLEAN
     print("\n---\n".join(documents))
     print(f"# what they would change: meshnb sidecar {source} FILE, with these lines in FILE")

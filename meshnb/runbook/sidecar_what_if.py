@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Object = Mapping[str, Any]
 Source = str | Path | Object
 _UNSAID = "What could not be said"
+NO_PROXIES = "no proxies were captured: it needs pods, config dumps and access logs (meshnb capture)"
 _ENDS = {
     "breaks": "would fail",
     "unknown": "may fail",
@@ -149,7 +150,7 @@ class SidecarWhatIf:
         """In one sentence: how many proxies, what they would lose, and whether calls that were seen would break."""
         rows = self.proxies
         if not self._known.proxies:
-            return "no proxies were captured: it needs pods, config dumps and access logs (meshnb capture)"
+            return NO_PROXIES
         if not self.names:
             return "no Sidecar to try: of no workload the calls are known"
         if rows.empty:
@@ -186,7 +187,7 @@ class SidecarWhatIf:
 
     @property
     def _tried(self) -> str:
-        shown = ", ".join(self.names[:3]) or "no Sidecar"
+        shown = ", ".join(self.names[:3])
         return f"{shown} and {len(self.names) - 3} more" if len(self.names) > 3 else shown
 
     def summary(self) -> Table:
@@ -206,7 +207,8 @@ class SidecarWhatIf:
             for row in self.proxies.itertuples()
         ]
         frame = pd.DataFrame(rows, columns=list(_SHOWN)).rename(columns=_SHOWN)
-        return table(frame, title=f"What {self._tried} would change: {self.verdict}")
+        title = f"What {self._tried} would change: {self.verdict}" if self.names else self.verdict.capitalize()
+        return table(frame, title=title)
 
     def lost_calls(self) -> Table:
         """Calls that were seen and would not go on as now: that fail, go past the mesh, or lose rules."""
@@ -224,10 +226,11 @@ class SidecarWhatIf:
     def next_steps(self) -> Facts:
         """What to do next, by what was found."""
         broken = self.calls[self.calls.verdict == "breaks"]
-        spaces = dict(zip(self.changes.host, self.changes.service_namespace, strict=True))
+        goes = self._goes("cluster").dropna(subset=["service_namespace"])
+        spaces = dict(zip(goes.host, goes.service_namespace, strict=True))
         hosts = list(dict.fromkeys(map(str, broken.host)))
-        own = [f"{spaces[host]}/{host}" for host in hosts if isinstance(spaces.get(host), str)]
-        rest = [host for host in hosts if not isinstance(spaces.get(host), str)]
+        own = [f"{spaces[host]}/{host}" for host in hosts if host in spaces]
+        rest = [host for host in hosts if host not in spaces]
         steps = {}
         if own:
             steps["Add to egress hosts"] = ", ".join(own)
@@ -237,7 +240,9 @@ class SidecarWhatIf:
         if len(blind):
             shown = ", ".join(blind[:3]) + (" …" if len(blind) > 3 else "")
             steps["Capture config dumps, access logs"] = f"meshnb capture, then ask again: {shown}"
-        if not own and not rest and len(self.proxies):
+        if self.calls.empty and len(blind) < len(self.proxies):
+            steps["Capture a longer log"] = "of none that could be looked at a call was seen; quiet is no proof"
+        elif not own and not rest and len(self.proxies):
             wait = "when those are known, " if len(blind) else ""
             steps["Apply it"] = f"{wait}one workload first; capture again and compare: .measured(meshnb.open(AFTER))"
         return facts(steps, title="What to do next")
@@ -278,7 +283,7 @@ class SidecarWhatIf:
         return SIDECAR_COMPARED.rows(rows)
 
     def __repr__(self) -> str:
-        return f"<SidecarWhatIf {self._tried}: {self.verdict}>"
+        return f"<SidecarWhatIf {self._tried or 'of nothing'}: {self.verdict}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         parts: list[Table | Facts] = [self.summary()]

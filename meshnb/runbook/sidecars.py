@@ -100,13 +100,13 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
 
     def proposed_sidecars(self) -> Table:
         """The proposals as one reads them; `.df` has the hosts, `mesh.sidecar_proposals()` also the YAML."""
+        from meshnb.runbook.sidecar_what_if import NO_PROXIES
         from meshnb.views.tables import table
 
         frame = self.sidecar_proposals()
         shown = frame[["namespace", "workload", "hosts", "requests", "caveats"]]
-        return table(
-            shown, title=f"Sidecars that name what was called: {int(frame.yaml.notna().sum())} of {len(frame)}"
-        )
+        made = f"for {int(frame.yaml.notna().sum())} of {len(frame)} workloads" if len(frame) else NO_PROXIES
+        return table(shown, title=f"Sidecars that name what was called: {made}")
 
     @returns(tables.FLEET_SIZE)
     def fleet_size(self, proxies: int = 0) -> pd.DataFrame:

@@ -293,7 +293,9 @@ def _unknown(
         reasons.append("exportTo: no Services were captured, services are those the proxies have clusters of")
     if known.rules is None:
         reasons.append("VirtualServices were not captured: they are taken from the routes")
-    for host in sorted({row["host"] for row in found if row["change"] == "goes" and row.get("host") in known.providers}):
+    for host in sorted(
+        {row["host"] for row in found if row["change"] == "goes" and row.get("host") in known.providers}
+    ):
         what = f"extensionProvider {known.providers[host]}: {host} goes"
         reasons.append(f"{what}; tracing, logs or authorization by it would stop (istio/istio#53701)")
     now, then = (choice.sidecar for choice in choices)

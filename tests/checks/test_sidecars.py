@@ -143,6 +143,27 @@ WRITTEN = {
         "line 4: an egress listener without a port", "",
     ),
     "egress as a mapping": ("kind: Sidecar\nspec:\n  egress:\n    hosts: ['./*']\n", "egress must be a list", ""),
+    "hosts as a text": ("kind: Sidecar\nspec:\n  egress:\n  - hosts: ./*\n", "line 4: hosts must be a list", ""),
+    "a host that is a number": ("kind: Sidecar\nspec: {egress: [{hosts: [1]}]}\n", "hosts[0] must be a text", ""),
+    "nothing where a listener belongs": ("kind: Sidecar\nspec:\n  egress: [null]\n", "egress[0] is empty", ""),
+    "a label that is a number": (
+        "kind: Sidecar\nspec:\n  workloadSelector:\n    labels: {version: 1}\n", "line 4: version must be a text", "",
+    ),
+    "a port that is none": (
+        "kind: Sidecar\nspec:\n  ingress:\n  - port:\n      number: 99999\n", "line 5: number must be a number from 1", "",
+    ),
+    "an ingress listener without a port": ("kind: Sidecar\nspec:\n  ingress: [{}]\n", "names no port", ""),
+    "an egress port without a number": (
+        "kind: Sidecar\nspec: {egress: [{port: {}, hosts: [./*]}]}\n", "the port of an egress listener has no number", "",
+    ),
+    "a key that is a list": ("kind: Sidecar\nspec: {[a, b]: c}\n", "line 2: no YAML: a key must be a text", ""),
+    "aliases that grow": (
+        "kind: Sidecar\na: &a [x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"{n}: &{n} [{','.join(9 * [f'*{o}'])}]\n" for o, n in zip("abcdefg", "bcdefgh", strict=True))
+        + "spec: {egress: [{hosts: *h}]}\n",
+        "more than 200,000 values", "",
+    ),
+    "an alias that holds itself": ("kind: Sidecar\nspec: &s {egress: [*s]}\n", "an alias holds itself", ""),
     "a mode that is none": (
         "kind: Sidecar\nspec:\n  outboundTrafficPolicy: {mode: ALLOW}\n", "mode is ALLOW, which is none", "",
     ),
@@ -167,7 +188,12 @@ def test_a_text_without_a_sidecar_is_unknown_and_several_documents_are_all_read(
     assert lint_text(f"{other}---\n{good}")[0].status is Status.PASS
     listed = "kind: List\nitems:\n- kind: Sidecar\n  spec:\n    egress:\n    - hosts: [web]\n"
     assert "line 6: the host web" in lint_text(listed)[0].summary
-    assert lint_text('{"kind": "Sidecar", "spec": {"egress": [{"hosts": ["./*"]}]}}')[0].status is Status.PASS
+    flow = '{"apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "spec": {"egress": [{"hosts": ["%s"]}]}}'
+    assert lint_text(flow % "./*")[0].status is Status.PASS
+    assert "line 1: the host web has no namespace" in lint_text(f"--- {flow % 'web'}")[0].summary
+    # dates are texts to Kubernetes, and what is merged in counts
+    merged = "kind: Sidecar\nbase: &b {hosts: [./*], bind: 2026-13-45}\nspec: {egress: [{<<: *b}]}\n"
+    assert lint_text(merged)[0].status is Status.PASS
 
 
 @pytest.mark.parametrize("host", ["./*", "*/*", "~/*", "shop/web.shop.svc.cluster.local", "*/*.example.com"])

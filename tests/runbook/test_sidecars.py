@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -78,6 +79,58 @@ def test_what_is_given_wrong_is_refused(demo, tmp_path):
         demo.sidecar_what_if("nowhere.yaml")
     with pytest.raises(UsageError, match="no Sidecar to try"):
         demo.sidecar_what_if("kind: Service\nmetadata: {name: x}\n")
+
+
+@pytest.mark.parametrize("given", [5, ["x"], {}, {"kind": "Service"}, "kind: Sidecar", "x" * 5000, "a\nb"])
+def test_what_is_no_sidecar_is_refused_by_name(demo, given):
+    with pytest.raises((UsageError, NotFound, FormatError)):
+        demo.sidecar_what_if(given)
+    with pytest.raises((UsageError, NotFound, FormatError)):
+        demo.lint_sidecars(given)
+
+
+def test_objects_and_files_that_cannot_be_read(demo, tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_bytes(b"kind: Sidecar\n\xff")
+    with pytest.raises(FormatError, match="cannot be read"):
+        demo.lint_sidecars(file)
+    with pytest.raises(FormatError, match="no object of Kubernetes"):
+        demo.sidecar_what_if(sidecar("a", "./*", bind={1}))
+    for meta in ({}, {"name": 5}, {"name": "a", "namespace": 7}):
+        with pytest.raises(FormatError, match=r"metadata\.name"):
+            demo.sidecar_what_if({"kind": "Sidecar", "metadata": meta, "spec": {}})
+    (found,) = demo.lint_sidecars(sidecar("a", "web")).status("fail")
+    assert found.summary.startswith("the object, spec.egress[0].hosts[0]: the host web has no namespace")
+
+
+def test_of_two_with_one_name_the_last_counts_as_kubectl_leaves_it(demo):
+    wide = YAML.replace("istio-system/*", "*/*")
+    assert set(demo.sidecar_what_if(f"{wide}---\n{YAML}").proxies.clusters_after) == {8}
+    assert set(demo.sidecar_what_if(YAML, wide).proxies.clusters_after) == {12}
+
+
+def test_the_verdict_tells_calls_hosts_and_what_to_do_next():
+    """S11-52: what fails, what goes past the mesh, what is unknown; never that nothing breaks."""
+    mesh = meshnb.open("demo")
+    calls = mesh.observed_calls().assign(proxy="webapp-8dc87795f-web01.istioinaction")
+    extent = mesh.log_extent().assign(proxy="webapp-8dc87795f-web01.istioinaction")
+    mesh._made["observed_calls", ""], mesh._made["log_extent", ""] = calls, extent
+    found = mesh.sidecar_what_if(YAML)
+    assert found.verdict == (
+        "4 proxies would lose 4 clusters each; 120 calls seen to 1 host would fail, the calls of 3 proxies are unknown"
+    )
+    steps = found.next_steps().facts
+    assert steps["Add to egress hosts"] == f"istioinaction/{CATALOG}" and "Apply it" not in steps
+    assert "meshnb capture" in steps["Capture config dumps, access logs"]
+    allowed = YAML.replace("REGISTRY_ONLY", "ALLOW_ANY")
+    assert "a PeerAuthentication of istioinaction" in mesh.sidecar_what_if(allowed).calls.expects[0]
+    mesh.__dict__["_known"] = dataclasses.replace(mesh._known, strict=frozenset())
+    bypassed = mesh.sidecar_what_if(allowed)
+    assert "none of 120 calls seen to 1 host is known to fail by it, 120 calls seen to 1 host would go past the " in (
+        bypassed.verdict
+    )
+    assert bypassed.next_steps().facts["Apply it"].startswith("when those are known")
+    assert len(found.gone()) == 10 and set(found.gone().df.proxies) == {4}
 
 
 def test_s11_49_lint_of_files_and_in_the_mesh(demo, tmp_path):

@@ -47,7 +47,15 @@ def test_no_selectors_look_at_all_and_what_is_none_is_refused():
     assert selected([], {})
     with pytest.raises(UsageError, match="no operator 'Is'"):
         selected([{"matchExpressions": [{"key": "a", "operator": "Is"}]}], {})
-    for text in ("a: 1", "- text", "discoverySelectors: {}", ": ["):
+    wrong = (
+        {"matchLabels": ["a"]}, {"matchExpressions": ["a"]}, {"matchLabel": {"a": "b"}},
+        {"matchExpressions": [{"operator": "Exists"}]},
+        {"matchExpressions": [{"key": "a", "operator": "In", "values": "abc"}]},
+    )  # fmt: skip
+    for selector in wrong:
+        with pytest.raises(UsageError, match=r"no selector|no condition"):
+            selected([selector], {"a": "b"})
+    for text in ("a: 1", "- text", "discoverySelectors: {}", ": [", "- 2026-13-45"):
         with pytest.raises(UsageError):
             selectors_of(text)
     operator = "kind: IstioOperator\nspec:\n  meshConfig:\n    discoverySelectors:\n      - matchLabels: {a: b}\n"
@@ -110,3 +118,5 @@ def test_what_was_not_captured_is_unknown():
     assert any("unknown" in note for note in first.notes)
     with pytest.raises(UsageError, match="no namespace nws"):
         look({"nws": {}})
+    with pytest.raises(UsageError, match="labels of new-ns are no mapping"):
+        look({"new-ns": "istio-exclude=true"})

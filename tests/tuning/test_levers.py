@@ -71,6 +71,7 @@ def test_s11_56_s11_57_selectors():
 
 
 def test_s11_50_the_mesh_wide_default():
+    """S11-50: only what is named, everything else refused."""
     found = yaml.safe_load(default_sidecar("istio-system/*", "prometheus/*"))
     assert found["metadata"]["namespace"] == "istio-system"
     assert found["spec"]["egress"] == [{"hosts": ["istio-system/*", "prometheus/*"]}]
@@ -78,6 +79,7 @@ def test_s11_50_the_mesh_wide_default():
 
 
 def test_s11_55_specific_sidecars_first_the_default_last():
+    """S11-55: agreement, then workload by workload, the default last, each with a gate."""
     plan = rollout_plan(["shop/web", "shop/cart"])
     assert [step["step"] for step in plan] == ["agree", "shop/web", "shop/cart", "default"]
     assert all(step["gate"] for step in plan)

@@ -80,7 +80,9 @@ LOG_EXTENT = Frame(
     (
         _PROXY,
         Column("lines", "int64", "Lines.", nullable=False),
-        Column("told", "int64", "Of them those with a cluster: the others do not tell where they went.", nullable=False),
+        Column(
+            "told", "int64", "Of them those with a cluster: the others do not tell where they went.", nullable=False
+        ),
         Column("outbound", "int64", "Calls of its own workload.", nullable=False),
         Column("first", "timestamp", "First line."),
         Column("last", "timestamp", "Last line."),
@@ -162,7 +164,12 @@ SIDECAR_CALLS = Frame(
         _PROXY,
         Column("host", "string", "Host called: of the service, else as asked for."),
         Column("port", "int64", "Port."),
-        Column("verdict", "string", "stays, breaks, bypasses (the mesh), loses rules, fails already, or unknown.", nullable=False),
+        Column(
+            "verdict",
+            "string",
+            "stays, breaks, bypasses (the mesh), loses rules, fails already, or unknown.",
+            nullable=False,
+        ),
         Column("expects", "string", "What the caller would see.", nullable=False),
         Column("requests", "int64", "Calls seen; missing where only a rate is known."),
         Column("rate", "float64", "Calls a second, of the workload, where only metrics tell.", unit="1/s"),

@@ -177,18 +177,6 @@ def test_a_key_that_comes_later_is_kept_too(tmp_path):
     assert len(log) == len(lines) + 1
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_key_in_the_middle_of_a_large_file_is_found_and_the_file_read_again(tmp_path, pack):
-    lines = [json.dumps(record) for record in RECORDS] * (6_000_000 // len("".join(map(json.dumps, RECORDS))))
-    at = len(lines) * 2 // 5
-    late = [json.dumps({**RECORDS[0], "trace_id": "abc"})] * (len(lines) // 5)
-    path = tmp_path / "x.log"
-    path.write_bytes(pack("".join(f"{line}\n" for line in [*lines[:at], *late, *lines[at:]]).encode()))
-    log = meshnb.read_access_log(path)
-    assert log.trace_id.notna().sum() == len(late) and log.columns[-1] == "trace_id"
-    assert log.trace_id.first_valid_index() == at and len(log) == len(lines) + len(late)
-
-
 def test_mesh_reads_the_logs_of_all_proxies(tmp_path):
     from meshnb.sources.snapshot import SnapshotWriter
 

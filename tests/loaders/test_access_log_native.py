@@ -55,7 +55,7 @@ def test_a_key_in_the_middle_of_a_large_file_is_found_and_the_file_read_again(tm
     log = scan_access_log(tmp_path / "x.log")
     assert is_clean(log) or pack is bytes, "of a file that is not packed the keys are sampled before"
     df = log.to_pandas()
-    assert df.trace_id.notna().sum() == len(late) and list(df.columns[-1:]) == log.columns[-1:] == ["trace_id"]
+    assert df.trace_id.notna().sum() == len(late) and df.columns[-1] == "trace_id" in log.columns
     assert df.trace_id.first_valid_index() == at and len(df) == len(lines) + len(late)
 
 

@@ -102,7 +102,8 @@ def _ends(file: LogFile) -> tuple[str, list[bytes]]:
     if compression != "none":
         with open_log(file.path) as stream:
             head = stream.read(_HEAD)
-            return compression, _split(head, whole=not stream.read(1))
+            whole = len(head) <= _HEAD and not stream.read(1)
+            return compression, _split(head[:_HEAD], whole=whole)
     with file.path.open("rb") as raw:
         head = raw.read(_HEAD)
         size = raw.seek(0, os.SEEK_END)

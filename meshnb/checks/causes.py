@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_assign import failed_requests
 from meshnb.checks.causes_baseline import baselines_of, duration_clusters
-from meshnb.checks.causes_fix import STOPGAPS, Failure, repairs
+from meshnb.checks.causes_fix import STOPGAPS, repairs
 from meshnb.checks.causes_gap import reporter_gap
 from meshnb.checks.causes_log import AnyLog, Log, open_log
+from meshnb.checks.causes_objects import Failure
 from meshnb.checks.causes_requests import ranking
 from meshnb.checks.causes_rows import UNKNOWN
 from meshnb.checks.registry import check, passed
@@ -113,13 +114,17 @@ def shares(failed: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Case:
-    """The requests of one cause and subject, where they are more frequent than elsewhere, and examples on all sides."""
+    """The requests of one cause and subject, where they are more frequent than elsewhere, and examples on all sides.
+
+    `failing` are all pods at which requests to the same services fail for this cause, those of other subjects too.
+    """
 
     cause: Cause
     subject: Subject
     rows: pd.DataFrame
     excess: pd.DataFrame | None
     examples: pd.DataFrame
+    failing: frozenset[Subject]
     total: int
     by_ip: Mapping[str, Any]
 
@@ -135,8 +140,10 @@ def _cases(
 
     numbers = np.zeros(len(failed), dtype=np.int64)
     kinds: list[tuple[Cause, Subject]] = []
+    failing: dict[str, dict[str, set[Subject]]] = {}
     for key, group in failed.groupby("cause"):
         cause = known_causes()[str(key)]
+        failing[cause.key] = _failing(group, by_ip)
         for subject, places in _subjects(cause, group, by_ip, virtual).items():
             numbers[places] = len(kinds)
             kinds.append((cause, subject))
@@ -146,7 +153,17 @@ def _cases(
     for number, (cause, subject) in enumerate(kinds):
         rows = parts[number]
         some = examples[examples.request_id.isin(rows.request_id.dropna().head(3).tolist())]
-        yield _Case(cause, subject, rows, excess.get(number), some, int(failed.attrs["requests"]), by_ip)
+        pods = frozenset().union(*(failing[cause.key].get(each, ()) for each in rows.service.dropna().unique()))
+        yield _Case(cause, subject, rows, excess.get(number), some, pods, int(failed.attrs["requests"]), by_ip)
+
+
+def _failing(rows: pd.DataFrame, by_ip: Mapping[str, Any]) -> dict[str, set[Subject]]:
+    """The pods at which requests fail, by service."""
+    found: dict[str, set[Subject]] = {}
+    reached = rows[rows.service.notna() & rows.upstream_host.notna()]
+    for row in reached.drop_duplicates(["service", "upstream_host", "proxy", "outer_proxy"]).itertuples():
+        found.setdefault(str(row.service), set()).add(_subject("host", row, by_ip))
+    return found
 
 
 def _examples(log: Log, ids: list[str]) -> pd.DataFrame:
@@ -275,6 +292,7 @@ def _finding(case: _Case, gap: str, objects: pd.DataFrame | None) -> Finding:
     )
 
 
+_PODS = ("Pod", "Proxy")
 _REFS = {"missing_cluster": ("MNB0101",), "slow_replica": ("MNB0201",), "slow_upstream": ("MNB0201",)}
 
 
@@ -321,7 +339,7 @@ def _names(case: _Case) -> dict[str, str]:
         "service": (cluster.fqdn if cluster else "") or str(row.service),
         "name": subject.name if subject.kind in ("AuthorizationPolicy", "Service") else service.name,
         "namespace": subject.namespace or service.namespace or "NAMESPACE",
-        "pod": subject.name if subject.kind in ("Pod", "Proxy") else "POD",
+        "pod": next((each.name for each in (subject, *sorted(case.failing, key=str)) if each.kind in _PODS), "POD"),
         "authority": str(row.authority),
         "path": str(row.path),
     }
@@ -329,13 +347,27 @@ def _names(case: _Case) -> dict[str, str]:
 
 def _with_objects(case: _Case, objects: pd.DataFrame | None, usual: tuple[Fix, ...]) -> tuple[Fix, ...]:
     """The objects that repair it, and what is usual, unless that is an object as well; a stopgap comes last."""
-    row = case.rows.iloc[0]
-    cluster = ClusterName.parse(row.upstream_cluster) if isinstance(row.upstream_cluster, str) else None
-    host = (cluster.fqdn if cluster else None) or ""
-    authority, path = (text if isinstance(text, str) else "" for text in (row.authority, row.path))
-    made = repairs(Failure(case.cause.key, case.subject, host, authority, path), objects)
+    made = repairs(_failure(case), objects)
     usual = tuple(fix for fix in usual if not made or fix.kind != "yaml")
     return (*usual, *made) if case.cause.key in STOPGAPS else (*made, *usual)
+
+
+def _failure(case: _Case) -> Failure:
+    row = case.rows.iloc[0]
+    clusters = [ClusterName.parse(each) for each in case.rows.upstream_cluster.dropna().unique()]
+    authority, path = (text if isinstance(text, str) else "" for text in (row.authority, row.path))
+    details, codes = case.rows.response_code_details.mode(), case.rows.response_code.mode()
+    return Failure(
+        case.cause.key,
+        case.subject,
+        (clusters[0].fqdn if clusters else None) or "",
+        authority,
+        path,
+        code=int(codes.iloc[0]) if len(codes) else 0,
+        details=str(details.iloc[0]) if len(details) else "",
+        subsets=tuple(sorted({cluster.subset or "" for cluster in clusters if cluster.fqdn == clusters[0].fqdn})),
+        failing=case.failing,
+    )
 
 
 def _fix(cause: Cause, names: Mapping[str, str]) -> tuple[Fix, ...]:

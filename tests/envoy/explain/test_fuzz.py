@@ -32,7 +32,7 @@ JSON = st.recursive(
 
 
 def faults(dump: Any, request: Request) -> list[str]:
-    """What is wrong with the answers: nothing if each can be shown, or is an error of meshnb's own that says something."""
+    """What is wrong with the answers: nothing if each can be shown, or is an error of meshnb's own with a text."""
     found = []
     for call in (lambda: explain(dump, request), lambda: unreachable_routes(dump), lambda: listener_conflicts(dump)):
         try:

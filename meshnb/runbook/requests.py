@@ -12,8 +12,10 @@ from meshnb.runbook.tables_logs import LogTables
 from meshnb.runbook.tables_objects import ObjectTables
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
+    from meshnb.checks.causes_log import Log
     from meshnb.views.charts import Chart
     from meshnb.views.tables import Table
 
@@ -271,13 +273,17 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
             A table; `.df` has request_id, path, client, client_code, client_flags, client_ms, server, server_code,
             server_flags, server_ms and ended_by: who ended the request.
         """
+        from meshnb.checks.requests import answered
         from meshnb.views.tables import table
 
-        client, server = self.requests(host), self.requests("", side="server")
+        log = self.scan("access_log")
+        client, server = self._sides(log.table, host)
         if failed:
-            client = client[(client.response_code >= 500) | (client.response_code == 0)]
+            client = client.filter(((client.response_code >= 500) | (client.response_code == 0)).fill_null(False))
         keep = ["request_id", "path", "proxy", "response_code", "flag_set", "duration_ms"]
-        joined = client[keep].merge(server[keep].drop(columns="path"), on="request_id", how="left", suffixes=("", "_s"))
+        ours = answered(log, client, keep)
+        theirs = answered(log, server.semi_join(client, "request_id"), [name for name in keep if name != "path"])
+        joined = ours.merge(theirs, on="request_id", how="left", suffixes=("", "_s"))
         joined["ended_by"] = [_ended_by(row) for row in joined.itertuples()]
         names = {
             "proxy": "client",
@@ -296,23 +302,23 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         """
         import pandas as pd
 
-        from meshnb.checks.requests import has_flag, success_rate
         from meshnb.views.tables import table
 
-        client = self.requests(host)
-        both = self.requests("", side="server")
-        server = both[both.request_id.isin(set(client.request_id.dropna()))]
-        rows: list[dict[str, Any]] = [
-            {
-                "reporter": name,
-                "requests": len(log),
-                "success": success_rate(log),
-                "code_0_dc": int((has_flag(log, "DC") & (log.response_code == 0)).sum()),
-                "errors_5xx": int((log.response_code >= 500).sum()),
-            }
-            for name, log in (("source (client's side)", client), ("destination (server's side)", server))
+        log = self.scan("access_log")
+        client, server = self._sides(log.table, host)
+        server = server.semi_join(client, "request_id")
+        rows = [
+            {"reporter": name, **_success(log, side)}
+            for name, side in (("source (client's side)", client), ("destination (server's side)", server))
         ]
         return table(pd.DataFrame(rows), title="Success by reporter")
+
+    def _sides(self, log: ir.Table, host: str) -> tuple[ir.Table, ir.Table]:
+        """Requests to an authority as the client's side logged them, and all that the server's side logged."""
+        from meshnb.checks.requests import addressed, served
+
+        client = log.filter(~served(log))
+        return (client.filter(addressed(client, host)) if host else client), log.filter(served(log))
 
     def _routes_of(self, host: str) -> pd.DataFrame:
         routes = self.routes()
@@ -332,6 +338,25 @@ def _serves(domains: Any, host: str) -> bool:
     """Whether a domain of a virtual host is the authority; `*` counts only if no authority is asked for."""
     named = domains if hasattr(domains, "__iter__") else []
     return not host or any(str(domain).partition(":")[0] == host for domain in named)
+
+
+def _success(log: Log, side: ir.Table) -> dict[str, Any]:
+    """Requests of one side, and how many of them a dashboard counts as successful: a code below 500, and 0 is below."""
+    from meshnb.checks.requests import carries
+
+    code: Any = side.response_code
+    sums = {
+        "code_0_dc": carries(side, "DC") & (code == 0).fill_null(False),
+        "errors_5xx": (code >= 500).fill_null(False),
+    }
+    counted = side.agg(
+        requests=side.count(),
+        success=(code < 500).cast("float64").mean(),
+        **{name: marked.cast("int64").sum() for name, marked in sums.items()},
+    )
+    found: dict[str, Any] = log.run(counted).to_pylist()[0]
+    # DuckDB's sums are wider than its integers, and there is none of no rows
+    return {**found, **{name: int(found[name] or 0) for name in sums}}
 
 
 def _outcome(log: pd.DataFrame) -> list[str]:

@@ -11,8 +11,9 @@ from typing import Any
 from meshnb.checks.causes_objects import PROXY_CONTAINER, Failure, Found, Object, Objects, full_host, name_of, policies
 from meshnb.model.finding import Subject
 
-ATTEMPTS_PER_REPLICA = 2
-"""Retries for each failing replica: a retry avoids the replicas tried before most of the time, not always."""
+ATTEMPTS_PER_REPLICA = 3
+"""Retries for each failing replica: a retry avoids the replicas tried before most of the time, not always, and one that
+fails at once has the fewest requests in flight, which is what least-request balancing looks for."""
 MOST_ATTEMPTS = 6
 """More retries than that would multiply the load; then only taking out the replicas is left."""
 _USUAL = "connect-failure,refused-stream,unavailable,cancelled"

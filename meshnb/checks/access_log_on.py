@@ -210,8 +210,8 @@ class _Asking:
             return False
         if provider == "accessLogFile":
             return self.mesh.file in _STREAMS
-        own = self.mesh.providers.get(provider.lower()) or {}
-        return (own.get("envoyFileAccessLog") or {}).get("path") in _STREAMS
+        own = (self.mesh.providers.get(provider.lower()) or {}).get("envoyFileAccessLog")
+        return own is not None and (own.get("path") or _STREAMS[0]) in _STREAMS
 
     def _off(self, proxy: str, asked: Sequence[Asked], on: Sequence[Asked]) -> _Blame:
         if not asked:

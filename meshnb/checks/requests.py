@@ -77,6 +77,34 @@ def addressed(log: ir.Table, host: str) -> ir.BooleanValue:
     return result
 
 
+def sides(log: ir.Table, host: str) -> tuple[ir.Table, ir.Table]:
+    """Requests to an authority as the client's side logged them, and all that the server's side logged."""
+    client = log.filter(~served(log))
+    return (client.filter(addressed(client, host)) if host else client), log.filter(served(log))
+
+
+def success(log: Log, rows: ir.Table) -> dict[str, Any]:
+    """Requests of one side, and what share of them a dashboard counts as successful: a code below 500, and 0 is below.
+
+    Args:
+        log: the engine.
+        rows: some rows of it.
+
+    Returns:
+        `requests`, `success` (`None` without requests), `code_0_dc` and `errors_5xx`.
+    """
+    code: Any = rows.response_code
+    sums = {"code_0_dc": carries(rows, "DC") & (code == 0), "errors_5xx": code >= 500}
+    counted = rows.agg(
+        requests=rows.count(),
+        success=(code < 500).cast("float64").mean(),
+        **{name: marked.fill_null(False).cast("int64").sum() for name, marked in sums.items()},
+    )
+    found: dict[str, Any] = log.run(counted).to_pylist()[0]
+    # DuckDB's sums are wider than its integers, and there is none of no rows
+    return {**found, **{name: int(found[name] or 0) for name in sums}}
+
+
 def answered(log: Log, rows: ir.Table, columns: Sequence[str]) -> pd.DataFrame:
     """Columns of rows of a log that is asked, in the order of the log and with the types of `access_log`.
 

@@ -12,10 +12,8 @@ from meshnb.runbook.tables_logs import LogTables
 from meshnb.runbook.tables_objects import ObjectTables
 
 if TYPE_CHECKING:
-    import ibis.expr.types as ir
     import pandas as pd
 
-    from meshnb.checks.causes_log import Log
     from meshnb.views.charts import Chart
     from meshnb.views.tables import Table
 
@@ -273,11 +271,11 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
             A table; `.df` has request_id, path, client, client_code, client_flags, client_ms, server, server_code,
             server_flags, server_ms and ended_by: who ended the request.
         """
-        from meshnb.checks.requests import answered
+        from meshnb.checks.requests import answered, sides
         from meshnb.views.tables import table
 
         log = self.scan("access_log")
-        client, server = self._sides(log.table, host)
+        client, server = sides(log.table, host)
         if failed:
             client = client.filter(((client.response_code >= 500) | (client.response_code == 0)).fill_null(False))
         keep = ["request_id", "path", "proxy", "response_code", "flag_set", "duration_ms"]
@@ -302,23 +300,17 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         """
         import pandas as pd
 
+        from meshnb.checks.requests import sides, success
         from meshnb.views.tables import table
 
         log = self.scan("access_log")
-        client, server = self._sides(log.table, host)
+        client, server = sides(log.table, host)
         server = server.semi_join(client, "request_id")
         rows = [
-            {"reporter": name, **_success(log, side)}
+            {"reporter": name, **success(log, side)}
             for name, side in (("source (client's side)", client), ("destination (server's side)", server))
         ]
         return table(pd.DataFrame(rows), title="Success by reporter")
-
-    def _sides(self, log: ir.Table, host: str) -> tuple[ir.Table, ir.Table]:
-        """Requests to an authority as the client's side logged them, and all that the server's side logged."""
-        from meshnb.checks.requests import addressed, served
-
-        client = log.filter(~served(log))
-        return (client.filter(addressed(client, host)) if host else client), log.filter(served(log))
 
     def _routes_of(self, host: str) -> pd.DataFrame:
         routes = self.routes()
@@ -338,25 +330,6 @@ def _serves(domains: Any, host: str) -> bool:
     """Whether a domain of a virtual host is the authority; `*` counts only if no authority is asked for."""
     named = domains if hasattr(domains, "__iter__") else []
     return not host or any(str(domain).partition(":")[0] == host for domain in named)
-
-
-def _success(log: Log, side: ir.Table) -> dict[str, Any]:
-    """Requests of one side, and how many of them a dashboard counts as successful: a code below 500, and 0 is below."""
-    from meshnb.checks.requests import carries
-
-    code: Any = side.response_code
-    sums = {
-        "code_0_dc": carries(side, "DC") & (code == 0).fill_null(False),
-        "errors_5xx": (code >= 500).fill_null(False),
-    }
-    counted = side.agg(
-        requests=side.count(),
-        success=(code < 500).cast("float64").mean(),
-        **{name: marked.cast("int64").sum() for name, marked in sums.items()},
-    )
-    found: dict[str, Any] = log.run(counted).to_pylist()[0]
-    # DuckDB's sums are wider than its integers, and there is none of no rows
-    return {**found, **{name: int(found[name] or 0) for name in sums}}
 
 
 def _outcome(log: pd.DataFrame) -> list[str]:

@@ -148,14 +148,15 @@ def test_elsewhere():
 
 
 def test_elsewhere_for_some_listeners_is_not_said_of_all():
-    mine = telemetry("t", "istio-system", {"providers": [{"name": "envoy"}, {"name": "otel"}]})
-    mesh = {"extensionProviders": [{"name": "otel", "envoyOtelAls": {"service": "otel", "port": 4317}}]}
+    mine = telemetry("t", "istio-system", {"providers": [{"name": "plain"}, {"name": "otel"}]})
+    plain = {"name": "plain", "envoyFileAccessLog": {}}  # without a path: the standard output
+    mesh = {"extensionProviders": [plain, {"name": "otel", "envoyOtelAls": {"service": "otel", "port": 4317}}]}
     sent = {"type": "open_telemetry", "target": "outbound|4317||otel", "encoding": None, "format": None}
     loggers = [logger(), logger(**sent, listener="0.0.0.0_80", direction="OUTBOUND")]
     (found,) = look(access_log_on, *loggers, telemetries=[mine], mesh=mesh)
     assert "1 of 1 proxies send the access logs of some listeners elsewhere" in found.summary
     assert "nothing of those to the standard output" in found.summary
-    assert "It asks for provider otel, which does not write to the standard output." in found.summary, "envoy does"
+    assert "It asks for provider otel, which does not write to the standard output." in found.summary, "plain does"
 
 
 def test_filtered():

@@ -22,7 +22,14 @@ _ON_CONNECTION = ("connect-failure", "refused-stream", "reset")
 _ON_CLOSED = (*_ON_CONNECTION, "gateway-error")
 _RETRY_ON = {"application_error": ("5xx",), "retries_exhausted": ("5xx",), "drain": _ON_CONNECTION}
 _DRAIN = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS"
-_PROXY_CONFIG, _MEMORY_LIMIT = "proxy.istio.io/config", "sidecar.istio.io/proxyMemoryLimit"
+_PROXY_CONFIG = "proxy.istio.io/config"
+# resource of a proxy -> annotation that sets it; where one is given, the mesh's own settings count for none of them
+_RESOURCES = {
+    ("requests", "cpu"): "sidecar.istio.io/proxyCPU",
+    ("requests", "memory"): "sidecar.istio.io/proxyMemory",
+    ("limits", "cpu"): "sidecar.istio.io/proxyCPULimit",
+    ("limits", "memory"): "sidecar.istio.io/proxyMemoryLimit",
+}
 
 
 def another_replica(failure: Failure, mesh: Objects) -> Found:
@@ -97,16 +104,18 @@ def graceful_end(failure: Failure, mesh: Objects) -> Found:
     memory, was not.
     """
     yield from another_replica(failure, mesh)
-    pod = mesh.named(failure.subject) if failure.subject.kind == "Pod" else None
+    if failure.subject.kind != "Pod" or not mesh.of("Pod"):
+        return
+    pod = mesh.named(failure.subject)
     deployment = mesh.named(_deployment_of(failure.subject, pod))
     if deployment is None:
         return
     if pod is None or pod["metadata"].get("deletionTimestamp"):
         note = "For planned ends: the proxy waits until no connection is in use. Rolls the pods out once, as before."
         yield (deployment if _wait_for_connections(deployment) else None), note
-    elif (limit := _killed_at(pod)) is not None:
-        _annotations(deployment)[_MEMORY_LIMIT] = _twice(limit)
-        yield deployment, f"The proxy was killed at its memory limit of {limit}. Rolls the pods out once."
+    elif _was_killed(pod):
+        note = "The proxy was killed at its memory limit: twice as much, all else as it is. Rolls the pods out once."
+        yield (deployment if _more_memory(deployment, pod) else None), note
 
 
 def _deployment_of(subject: Subject, pod: Object | None) -> Subject:
@@ -119,7 +128,8 @@ def _deployment_of(subject: Subject, pod: Object | None) -> Subject:
 
 def _annotations(deployment: Object) -> dict[str, str]:
     meta = deployment["spec"].setdefault("template", {}).setdefault("metadata", {})
-    found: dict[str, str] = meta.setdefault("annotations", {})
+    found: dict[str, str] = meta.get("annotations") or {}
+    meta["annotations"] = found
     return found
 
 
@@ -132,33 +142,40 @@ def _wait_for_connections(deployment: Object) -> bool:
         config = yaml.safe_load(annotations.get(_PROXY_CONFIG) or "") or {}
     except yaml.YAMLError:
         return False
-    metadata = config.setdefault("proxyMetadata", {}) if isinstance(config, dict) else {_DRAIN: ""}
-    if _DRAIN in metadata:
+    if not isinstance(config, dict) or _DRAIN in (metadata := config.get("proxyMetadata") or {}):
         return False
-    metadata[_DRAIN] = "true"
+    config["proxyMetadata"] = {**metadata, _DRAIN: "true"}
     annotations[_PROXY_CONFIG] = str(yaml.safe_dump(config, sort_keys=False))
     return True
 
 
-def _killed_at(pod: Object) -> str | None:
-    """The memory limit at which the proxy of a pod was killed."""
-    status, spec = pod.get("status") or {}, pod.get("spec") or {}
-    states = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
-    ended: Any = [
+def _was_killed(pod: Object) -> bool:
+    """Whether the proxy of a pod was killed for its memory."""
+    status = pod.get("status") or {}
+    both: list[Any] = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    ended = [
         (one.get(state) or {}).get("terminated") or {}
-        for one in states
+        for one in both
         for state in ("state", "lastState")
         if one.get("name") == PROXY_CONTAINER
     ]
-    if not any(one.get("reason") == "OOMKilled" for one in ended):
-        return None
-    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
-    limits = [
-        ((one.get("resources") or {}).get("limits") or {}).get("memory")
-        for one in containers
-        if one.get("name") == PROXY_CONTAINER
-    ]
-    return next((str(limit) for limit in limits if limit and _twice(str(limit))), None)
+    return any(one.get("reason") == "OOMKilled" for one in ended)
+
+
+def _more_memory(deployment: Object, pod: Object) -> bool:
+    """Whether the proxies of a Deployment were given twice the memory that the proxy of one of its pods has."""
+    spec = pod.get("spec") or {}
+    both = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    given: Any = next((one.get("resources") or {} for one in both if one.get("name") == PROXY_CONTAINER), {})
+    resources = {
+        annotation: str(given[group][name])
+        for (group, name), annotation in _RESOURCES.items()
+        if (given.get(group) or {}).get(name)
+    }
+    limit = _RESOURCES["limits", "memory"]
+    twice = _twice(resources.get(limit, ""))
+    _annotations(deployment).update({**resources, limit: twice} if twice else {})
+    return bool(twice)
 
 
 def _twice(quantity: str) -> str:

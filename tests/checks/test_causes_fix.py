@@ -213,7 +213,7 @@ def deployment(**annotations: str) -> dict[str, Any]:
 
 def told(*objects: dict[str, Any]) -> dict[str, str] | None:
     """The annotations that its Deployment gives its pods afterwards."""
-    found = fix("drain", *objects, subject=GONE)
+    found = fix("drain", *objects, pod("another"), subject=GONE)
     return None if found is None else found["spec"]["template"]["metadata"]["annotations"]
 
 
@@ -226,15 +226,23 @@ def test_a_proxy_that_was_to_end_waits_for_its_connections():
     assert kept is not None and yaml.safe_load(kept["proxy.istio.io/config"]) == {"concurrency": 4, **expected}
     assert told(deployment(**{"proxy.istio.io/config": yaml.safe_dump(expected)})) is None, "it waits already"
     assert told(deployment(**{"proxy.istio.io/config": "{"})) is None
+    assert fix("drain", deployment(), subject=GONE) is None, "no pods were captured: whether it is gone is not known"
 
 
 def test_a_proxy_that_was_killed_for_its_memory_gets_more():
     def killed(limit: str, reason: str) -> dict[str, Any]:
-        proxy = {"name": "istio-proxy", "resources": {"limits": {"memory": limit}}}
+        resources = {"limits": {"memory": limit, "cpu": "2"}, "requests": {"cpu": "100m", "memory": "128Mi"}}
+        proxy = {"name": "istio-proxy", "resources": resources}
         status = [{"name": "istio-proxy", "restartCount": 3, "lastState": {"terminated": {"reason": reason}}}]
         return pod(GONE.name, containers=[proxy], status={"containerStatuses": status})
 
-    assert told(deployment(), killed("512Mi", "OOMKilled")) == {"sidecar.istio.io/proxyMemoryLimit": "1024Mi"}
+    # one annotation alone would drop what the mesh gives its proxies otherwise
+    assert told(deployment(), killed("512Mi", "OOMKilled")) == {
+        "sidecar.istio.io/proxyCPU": "100m",
+        "sidecar.istio.io/proxyMemory": "128Mi",
+        "sidecar.istio.io/proxyCPULimit": "2",
+        "sidecar.istio.io/proxyMemoryLimit": "1024Mi",
+    }
     assert told(deployment(), killed("512Mi", "Error")) is None
     assert told(deployment(), killed("1.5e9", "OOMKilled")) is None
     assert told(deployment(), pod(GONE.name)) is None, "it is there, and nothing says why its proxy ended"

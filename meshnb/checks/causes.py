@@ -10,23 +10,23 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from meshnb.checks.causes_assign import failed_requests
+from meshnb.checks.causes_assign import Assigned, assign
 from meshnb.checks.causes_baseline import baselines_of, duration_clusters
 from meshnb.checks.causes_fix import STOPGAPS, repairs
-from meshnb.checks.causes_gap import reporter_gap
-from meshnb.checks.causes_log import AnyLog, Log, open_log
+from meshnb.checks.causes_log import AnyLog, open_log
 from meshnb.checks.causes_objects import Failure
 from meshnb.checks.causes_requests import ranking
 from meshnb.checks.causes_rows import UNKNOWN
+from meshnb.checks.causes_subjects import pods_of, service_of, subjects_of, virtual_services
+from meshnb.checks.questions import question
 from meshnb.checks.registry import check, passed
-from meshnb.checks.states import in_use
-from meshnb.envoy.details import parse_details
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
 from meshnb.model.frame import returns, to_pandas
 from meshnb.model.tables.logs import CAUSE_SHARES, FAILED_REQUESTS
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
 CODE = "MNB0210"
@@ -34,6 +34,13 @@ _SHOWN = [
     "start_time", "outer_proxy", "response_code", "flag_set", "response_code_details", "duration_ms", "path",
     "upstream_host", "proxy", "request_id",
 ]  # fmt: skip
+
+# what findings read of the requests, and what of that has few values
+_READ = list(dict.fromkeys((*_SHOWN, "confidence", "why", "upstream_cluster", "service", "authority", "path")))
+_FEW = (
+    "outer_proxy", "flag_set", "response_code_details", "upstream_host", "proxy", "why", "upstream_cluster", "service",
+    "authority", "client", "route_name",
+)  # fmt: skip
 
 # causes that the client's and the server's side count differently
 _SEEN_FROM_BOTH_SIDES = ("slow_replica", "slow_upstream", "client_gave_up")
@@ -84,8 +91,8 @@ def causes(
     objects: pd.DataFrame | None = None,
 ) -> list[Finding]:
     """One finding per cause and subject, most requests first."""
-    log = open_log(access_log)
-    failed = failed_requests(log, routes=routes, endpoints=endpoints)
+    found = assign(access_log, routes=routes, endpoints=endpoints)
+    failed = found.rows()
     total = int(failed.attrs["requests"])
     if not total:
         return [Finding(CODE, Status.UNKNOWN, Severity.ERROR, Subject("Mesh"), "No request was logged in the window.")]
@@ -94,8 +101,8 @@ def causes(
         retried = f" {saved} failed on the way and were saved by a retry." if saved else ""
         return [passed(CODE, f"None of {total} requests failed or was slow.{retried}")]
     by_ip = {} if pods is None else {row.ip: row for row in pods[pods.ip.notna()].itertuples()}
-    gap = reporter_gap(log) if failed.cause.isin(_SEEN_FROM_BOTH_SIDES).any() else ""
-    return [_finding(case, gap, objects) for case in _cases(log, failed, by_ip, _virtual_services(routes))]
+    cases = _cases(found, failed, by_ip, virtual_services(routes))
+    return [_finding(case, found.sides.gap, objects) for case in cases]
 
 
 @returns(CAUSE_SHARES)
@@ -107,9 +114,15 @@ def shares(failed: pd.DataFrame) -> pd.DataFrame:
     """
     log = open_log(failed, FAILED_REQUESTS.column_names)
     total = failed.attrs.get("requests") or len(failed)
-    rows = to_pandas(log.run(ranking(log.table, ["cause"], total=total)))
+    rows = to_pandas(log.ask(by_cause, log.table, total=total))
     titles = [known_causes()[cause].title for cause in rows.cause]
     return CAUSE_SHARES.conform(rows.assign(title=titles))
+
+
+@question("failed", numbers=["total"])
+def by_cause(failed: ir.Table, total: float) -> ir.Table:
+    """How many requests each cause explains."""
+    return ranking(failed, ["cause"], total=total)
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,7 @@ class _Case:
 
 
 def _cases(
-    log: Log,
+    found: Assigned,
     failed: pd.DataFrame,
     by_ip: Mapping[str, Any],
     virtual: Mapping[tuple[str, str], set[Subject]],
@@ -138,122 +151,51 @@ def _cases(
     """The failed requests by cause and subject."""
     import numpy as np
 
+    # to take rows of texts is what costs here: those of few values are taken as categories
+    coded = failed.assign(**{column: _categories(failed[column]) for column in _FEW})
     numbers = np.zeros(len(failed), dtype=np.int64)
     kinds: list[tuple[Cause, Subject]] = []
     failing: dict[str, dict[str, set[Subject]]] = {}
-    for key, group in failed.groupby("cause"):
+    for key, rows in sorted(failed.groupby("cause").indices.items()):
         cause = known_causes()[str(key)]
-        failing[cause.key] = _failing(group, by_ip)
-        for subject, places in _subjects(cause, group, by_ip, virtual).items():
+        failing[cause.key] = pods_of(coded.iloc[rows], by_ip)
+        for subject, places in subjects_of(cause.subject, coded, rows, by_ip, virtual).items():
             numbers[places] = len(kinds)
             kinds.append((cause, subject))
-    excess = baselines_of(log, failed.request_id, numbers.tolist())
-    parts = dict(iter(failed.groupby(numbers)))
-    examples = _examples(log, [id for part in parts.values() for id in part.request_id.dropna().head(3)])
-    for number, (cause, subject) in enumerate(kinds):
-        rows = parts[number]
-        some = examples[examples.request_id.isin(rows.request_id.dropna().head(3).tolist())]
-        pods = frozenset().union(*(failing[cause.key].get(each, ()) for each in rows.service.dropna().unique()))
-        yield _Case(cause, subject, rows, excess.get(number), some, pods, int(failed.attrs["requests"]), by_ip)
+    excess = baselines_of(found, failed.request_id, numbers.tolist())
+    ordered = coded[_READ].iloc[np.argsort(numbers, kind="stable")]
+    ends = np.cumsum(np.bincount(numbers, minlength=len(kinds))).tolist()
+    parts = [ordered.iloc[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    examples = _examples(found, [id for part in parts for id in part.request_id.dropna().head(3)])
+    for (cause, subject), number, part in zip(kinds, range(len(kinds)), parts, strict=True):
+        some = examples[examples.request_id.isin(part.request_id.dropna().head(3).tolist())]
+        pods = frozenset().union(*(failing[cause.key].get(each, ()) for each in part.service.dropna().unique()))
+        yield _Case(cause, subject, part, excess.get(number), some, pods, int(failed.attrs["requests"]), by_ip)
 
 
-def _failing(rows: pd.DataFrame, by_ip: Mapping[str, Any]) -> dict[str, set[Subject]]:
-    """The pods at which requests fail, by service."""
-    found: dict[str, set[Subject]] = {}
-    reached = rows[rows.service.notna() & rows.upstream_host.notna()]
-    for row in reached.drop_duplicates(["service", "upstream_host", "proxy", "outer_proxy"]).itertuples():
-        found.setdefault(str(row.service), set()).add(_subject("host", row, by_ip))
-    return found
+def _categories(texts: pd.Series) -> pd.Categorical:
+    import pandas as pd
+
+    return pd.Categorical.from_codes(*texts.factorize(sort=True))
 
 
-def _examples(log: Log, ids: list[str]) -> pd.DataFrame:
+def _examples(found: Assigned, ids: list[str]) -> pd.DataFrame:
     """All rows of some requests."""
     import pyarrow as pa
 
-    wanted = log.lend(pa.table({"wanted": pa.array(ids, pa.string())}))
-    rows = log.table.semi_join(wanted, log.table.request_id == wanted.wanted)
+    asked = found.log.lend(pa.table({"of": pa.array(ids, pa.string())}))
+    return to_pandas(found.log.ask(rows_of, found.suspects, found.partners, asked))
+
+
+@question("suspects", "partners", "asked_ids")
+def rows_of(suspects: ir.Table, partners: ir.Table, asked_ids: ir.Table) -> ir.Table:
+    """Rows of some requests in trouble, in order of time."""
+    import ibis
+
+    rows = ibis.union(suspects, partners)
+    rows = rows.semi_join(asked_ids, rows.request_id == asked_ids.of)
     shown = ["request_id", "proxy", "response_code", "flag_set", "response_code_details", "duration_ms"]
-    return to_pandas(log.run(rows.order_by("request_id", "start_time", "file", "line").select(*shown)))
-
-
-# what the subject of a cause is told from, beside the service
-_TOLD_BY = {
-    "host": ["upstream_host", "proxy", "outer_proxy"],
-    "client": ["client"],
-    "route": ["route_name", "proxy", "authority"],
-    "policy": ["response_code_details"],
-    "proxy": ["proxy"],
-    "authority": ["authority"],
-}
-
-
-def _subjects(
-    cause: Cause, rows: pd.DataFrame, by_ip: Mapping[str, Any], virtual: Mapping[tuple[str, str], set[Subject]]
-) -> dict[Subject, list[int]]:
-    """Which object each request is about; requests that are alike are looked at once."""
-    subjects: dict[Subject, list[int]] = {}
-    alike = rows.groupby(["service", *_TOLD_BY.get(cause.subject, [])], dropna=False, sort=False).ngroup()
-    for _, places in alike.groupby(alike, sort=False).groups.items():
-        row = next(rows.loc[places[:1]].itertuples())
-        made_by = virtual.get((str(row.proxy), _host(row.authority)), set()) if cause.subject == "route" else set()
-        subject = next(iter(made_by)) if len(made_by) == 1 else _subject(cause.subject, row, by_ip)
-        subjects.setdefault(subject, []).extend(places)
-    return subjects
-
-
-def _virtual_services(routes: pd.DataFrame | None) -> dict[tuple[str, str], set[Subject]]:
-    """VirtualServices behind the routes of a proxy and host."""
-    found: dict[tuple[str, str], set[Subject]] = {}
-    if routes is None:
-        return found
-    for row in in_use(routes[routes.virtual_service.notna()]).itertuples():
-        namespace = row.virtual_service_namespace if isinstance(row.virtual_service_namespace, str) else ""
-        for domain in row.domains:
-            found.setdefault((str(row.proxy), _host(domain)), set()).add(
-                Subject("VirtualService", row.virtual_service, namespace)
-            )
-    return found
-
-
-def _host(authority: Any) -> str:
-    return str(authority).partition(":")[0]
-
-
-def _subject(kind: str, row: Any, by_ip: Mapping[str, Any]) -> Subject:
-    service = _service(row.service)
-    if kind == "host" and isinstance(row.upstream_host, str):
-        pod = by_ip.get(row.upstream_host.rpartition(":")[0].strip("[]"))
-        if pod is not None:
-            return Subject("Pod", pod.pod, pod.namespace)
-        if isinstance(row.proxy, str) and row.proxy != row.outer_proxy:
-            name, _, namespace = row.proxy.rpartition(".")
-            return Subject("Pod", name or namespace, namespace if name else "")
-        return Subject("Endpoint", row.upstream_host, service.namespace)
-    if kind == "client":
-        return Subject("Client", row.client if isinstance(row.client, str) else "unknown")
-    if kind == "route" and isinstance(row.route_name, str) and row.route_name != "default":
-        return Subject("Route", row.route_name, service.namespace)
-    if kind == "policy":
-        details = parse_details(row.response_code_details)
-        if details and details.policy:
-            namespace, _, name = details.policy.partition("/")
-            return Subject("AuthorizationPolicy", name, namespace)
-    if kind == "proxy" and isinstance(row.proxy, str):
-        name, _, namespace = row.proxy.rpartition(".")
-        return Subject("Proxy", name or namespace, namespace if name else "")
-    if kind == "authority":
-        return Subject("Host", row.authority if isinstance(row.authority, str) else "none")
-    return service
-
-
-def _service(service: Any) -> Subject:
-    if not isinstance(service, str):
-        return Subject("Mesh")
-    host = service.rpartition(":")[0] or service if service.count(":") == 1 else service
-    name, _, rest = host.partition(".")
-    if ".svc" not in rest:
-        return Subject("Host", host)
-    return Subject("Service", name, rest.partition(".")[0])
+    return rows.order_by("request_id", "start_time", "file", "line").select(*shown)
 
 
 def _finding(case: _Case, gap: str, objects: pd.DataFrame | None) -> Finding:
@@ -315,7 +257,7 @@ def _version(case: _Case, host: str) -> str:
 
 def _evidence(case: _Case) -> tuple[Evidence, ...]:
     evidence = [Evidence.of("requests it explains", case.rows[_SHOWN], source="mesh.failed_requests()")]
-    why = case.rows.groupby("why").size().sort_values(ascending=False).reset_index(name="requests")
+    why = case.rows.groupby("why", observed=True).size().sort_values(ascending=False).reset_index(name="requests")
     evidence.append(Evidence.of("what the decision rests on", why, source="mesh.failed_requests().why"))
     both = case.examples
     if len(both) > both.request_id.nunique():
@@ -332,7 +274,7 @@ def _evidence(case: _Case) -> tuple[Evidence, ...]:
 
 def _names(case: _Case) -> dict[str, str]:
     row = case.rows.iloc[0]
-    service = _service(row.service)
+    service = service_of(row.service)
     subject = case.subject
     cluster = ClusterName.parse(row.upstream_cluster) if isinstance(row.upstream_cluster, str) else None
     return {

@@ -9,24 +9,21 @@ distinct arrives: what rows say (`causes_rows`) and the circumstances of request
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from meshnb.checks.causes_log import AnyLog, Log, open_log
-from meshnb.checks.causes_refine import Circumstance, bare, refine
+from meshnb.checks.causes_facts import LogFacts
+from meshnb.checks.causes_gap import Sides, count_failed, count_sides, sides
+from meshnb.checks.causes_log import AnyLog, Log, Table, open_log
+from meshnb.checks.causes_refine import Circumstance, refine
 from meshnb.checks.causes_requests import (
     MARKS,
-    NO_FAULT,
     circumstances,
-    count_requests,
-    good_rows,
-    read_rows,
-    traffic,
+    count_saved,
+    partners,
+    places,
+    suspects,
     troubled_requests,
-    troubled_rows,
     with_circumstances,
     with_verdicts,
 )
@@ -46,19 +43,46 @@ SLOW_MS = 1000.0
 
 @dataclass(frozen=True)
 class Assigned:
-    """The causes of the failed requests of a log.
+    """The causes of the failed requests of a log, in the engine that holds it.
 
     Args:
-        log: the engine that holds them.
-        table: one row per failed request, with the columns of `FAILED_REQUESTS`, in no order.
-        requests: how many requests there were at all.
+        log: the engine.
+        sides: how many requests there were at all, as clients and servers logged them.
         recovered: how many failed somewhere and were saved by a retry.
+        suspects: rows that may have something wrong to say.
+        partners: the other rows of their requests.
+        failed: the failed requests with their circumstances.
+        verdicts: the verdict on each of the circumstances.
     """
 
     log: Log
-    table: ir.Table
-    requests: int
+    sides: Sides
     recovered: int
+    suspects: Table
+    partners: Table
+    failed: Table
+    verdicts: Table
+
+    @property
+    def requests(self) -> int:
+        """How many requests there were at all."""
+        return self.sides.requests
+
+    @property
+    def table(self) -> ir.Table:
+        """One row per failed request with the columns of `FAILED_REQUESTS`, for questions of one's own."""
+        return with_verdicts(self.log.ibis(self.failed), self.log.ibis(self.verdicts))
+
+    @returns(FAILED_REQUESTS)
+    def rows(self) -> pd.DataFrame:
+        """The same as a DataFrame."""
+        import pyarrow as pa
+
+        rows = self.log.ask(with_verdicts, self.failed, self.verdicts)
+        rows = rows.cast(pa.schema([(column.name, column.arrow_type) for column in FAILED_REQUESTS.columns]))
+        df = to_pandas(rows)
+        df.attrs.update(requests=self.requests, recovered=self.recovered)
+        return df
 
 
 @returns(FAILED_REQUESTS)
@@ -82,15 +106,7 @@ def failed_requests(
         One row per request; `.attrs["requests"]` is how many requests there were, `.attrs["recovered"]` how many
         failed somewhere and were saved by a retry.
     """
-    assigned = assign(access_log, routes=routes, endpoints=endpoints, slow_ms=slow_ms)
-    import ibis  # here, since a scan is read while it is imported
-    import pyarrow as pa
-
-    order = [ibis.asc("start_time", nulls_first=False), "file", "line"]
-    rows = assigned.log.run(assigned.table.order_by(order))
-    df = to_pandas(rows.cast(pa.schema([(column.name, column.arrow_type) for column in FAILED_REQUESTS.columns])))
-    df.attrs.update(requests=assigned.requests, recovered=assigned.recovered)
-    return df
+    return assign(access_log, routes=routes, endpoints=endpoints, slow_ms=slow_ms).rows()
 
 
 def assign(
@@ -102,24 +118,43 @@ def assign(
 ) -> Assigned:
     """The same as `failed_requests`, left in the engine that holds the log."""
     log = open_log(access_log)
-    said, table = said_by(log.run(signatures(log.table, slow_ms)))
-    known = log.lend(table)
-    rows = read_rows(log.table, known, slow_ms)
-    requests = log.keep(troubled_requests(log.keep(troubled_rows(log.table, known, slow_ms))))
-    counts = log.run(requests.agg(troubled=requests.count(), wrong=requests.wrong.sum().fill_null(0))).to_pylist()[0]
-    total = log.run(count_requests(log.table)).to_pylist()[0]
+    said, table = said_by(log.ask(signatures, log.table, slow_ms=slow_ms))
+    totals = _counts(log.ask(count_sides, log.table))  # first, since what is kept below takes room
+    suspect = log.keep(suspects, log.table, log.lend(table), slow_ms=slow_ms)
+    alone = totals["rows"] == totals["named"]
+    partner = log.keep(partners, log.table, suspect, slow_ms=slow_ms, alone=alone)
+    place = log.keep(places, suspect, partner, alone=alone)
+    requests = log.keep(troubled_requests, suspect, partner, place, alone=alone)
     causes = {one.cause for one in said}
-    failed = requests.filter(requests.wrong & (requests.best < NO_FAULT))
-    failed = log.keep(with_circumstances(failed, rows, causes))
-    cases = [_circumstance(row, said) for row in log.run(circumstances(failed)).to_pylist()]
-    refine(cases, LogFacts(log, rows, failed), routes=routes, endpoints=endpoints)
-    verdicts = log.lend(_verdicts(cases, said))
+    failed = log.keep(
+        with_circumstances, requests, log.table, suspect,
+        slow_ms=slow_ms, closed="connection_closed" in causes, drain="drain" in causes,
+    )  # fmt: skip
+    cases = [_circumstance(row, said) for row in log.ask(circumstances, failed).to_pylist()]
+    refine(cases, LogFacts(log, suspect, failed, slow_ms=slow_ms), routes=routes, endpoints=endpoints)
     return Assigned(
         log,
-        with_verdicts(failed, verdicts),
-        requests=int(total["named"]) + int(total["nameless"]),
-        recovered=int(counts["troubled"]) - int(counts["wrong"]),
+        sides(totals, _counts(log.ask(count_failed, suspect, partner))),
+        _counts(log.ask(count_saved, requests))["saved"],
+        suspects=suspect,
+        partners=partner,
+        failed=failed,
+        verdicts=log.lend(_verdicts(cases, said)),
     )
+
+
+def reporter_gap(access_log: AnyLog) -> str:
+    """The gap between both sides' success rates and how much of it `DC` explains; empty if there is none.
+
+    Args:
+        access_log: rows of both sides.
+    """
+    return assign(access_log).sides.gap
+
+
+def _counts(rows: pa.Table) -> dict[str, int]:
+    """A single row of numbers."""
+    return {name: int(value) for name, value in rows.to_pylist()[0].items()}
 
 
 def _circumstance(row: dict[str, Any], said: list[RowCause]) -> Circumstance:
@@ -142,91 +177,3 @@ def _verdicts(cases: list[Circumstance], said: list[RowCause]) -> pa.Table:
     fqdns = [names[case.upstream_cluster] or None if case.upstream_cluster else None for case in cases]
     arrays["fqdn"] = pa.array(fqdns, pa.string())
     return pa.table(arrays)
-
-
-class LogFacts:
-    """What all rows of a log say; each question is a small grouped query, asked once.
-
-    Args:
-        log: the engine.
-        rows: all rows, as from `read_rows`.
-        failed: requests with their circumstances.
-    """
-
-    def __init__(self, log: Log, rows: ir.Table, failed: ir.Table) -> None:
-        self._log = log
-        self._rows = rows
-        self._failed = failed
-
-    def requests_to(self, cluster: str) -> dict[str, int]:
-        """Requests per endpoint of a cluster, as callers logged them."""
-        return self._sent.get(cluster, {})
-
-    def good_clusters(self) -> Collection[str]:
-        """Clusters of which a request succeeded."""
-        return self._good_clusters
-
-    def good_to(self, host: str) -> int:
-        """Rows of an endpoint that went well."""
-        return self._good[host]
-
-    def good_paths(self, host: str, paths: Collection[str]) -> Collection[str]:
-        """Those of some paths that an endpoint served well."""
-        rows = good_rows(self._rows)
-        rows = rows.filter((rows.upstream_host == host) & rows.path.isin(sorted(paths)))
-        return {row["path"] for row in self._log.run(rows.select("path").distinct()).to_pylist()}
-
-    def errors_before(self, cluster: str) -> int:
-        """Server errors of endpoints of a cluster before none of them was healthy."""
-        return self._errors.get(cluster, 0)
-
-    def hosts_served(self) -> Collection[str]:
-        """Hosts, without port, for which a route led to a cluster."""
-        rows = self._rows
-        rows = rows.filter(rows.upstream_cluster.notnull() & ~rows.server & rows.authority.notnull())
-        return {bare(row["authority"]) for row in self._log.run(rows.select("authority").distinct()).to_pylist()}
-
-    def usual_ms(self) -> float | None:
-        """95 % of good answers take at most this."""
-        return self._usual
-
-    @cached_property
-    def _traffic(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._log.run(traffic(self._rows)).to_pylist()
-        return rows
-
-    @cached_property
-    def _sent(self) -> dict[str, dict[str, int]]:
-        sent: dict[str, dict[str, int]] = {}
-        for row in self._traffic:
-            if not row["server"] and row["upstream_host"] is not None and row["upstream_cluster"] is not None:
-                sent.setdefault(row["upstream_cluster"], {})[row["upstream_host"]] = int(row["requests"])
-        return sent
-
-    @cached_property
-    def _good_clusters(self) -> set[str]:
-        return {row["upstream_cluster"] for row in self._traffic if row["good"]}
-
-    @cached_property
-    def _good(self) -> Counter[str]:
-        good: Counter[str] = Counter()
-        for row in self._traffic:
-            good[row["upstream_host"]] += int(row["good"])
-        return good
-
-    @cached_property
-    def _errors(self) -> dict[str, int]:
-        unhealthy = self._failed.filter(self._failed.cause == "no_healthy_upstream")
-        begins = unhealthy.group_by(of=unhealthy.upstream_cluster).agg(begin=unhealthy.start_time.min())
-        rows = self._rows
-        errors = rows.filter((rows.response_code >= 500) & rows.upstream_host.notnull())
-        errors = errors.inner_join(begins, [errors.upstream_cluster == begins.of, errors.start_time <= begins.begin])
-        counts = self._log.run(errors.group_by("upstream_cluster").agg(errors=errors.count())).to_pylist()
-        return {row["upstream_cluster"]: int(row["errors"]) for row in counts}
-
-    @cached_property
-    def _usual(self) -> float | None:
-        rows = good_rows(self._rows)
-        rows = rows.filter(~rows.server)
-        usual = self._log.run(rows.agg(usual=rows.duration_ms.cast("float64").quantile(0.95))).to_pylist()[0]["usual"]
-        return None if usual is None else float(usual)

@@ -2,52 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from meshnb.checks.causes_log import AnyLog, open_log
+from meshnb.checks.causes_requests import is_server
+from meshnb.checks.questions import question
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 
-def reporter_gap(access_log: AnyLog) -> str:
-    """The gap between both sides' success rates and how much of it `DC` explains; empty if there is none.
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What both sides count. A dashboard counts a code below 500 as success, and 0 is below.
 
     Args:
-        access_log: rows of both sides.
+        requests: requests at all, those without an id counted row by row.
+        client_success: share of the clients' rows that are a success, of requests that a server logged as well.
+        server_success: share of the servers' rows.
+        failed: rows of clients that are none, of requests that a server logged as well.
+        explained: those of them for which the server logged `DC`.
     """
-    log = open_log(access_log)
-    row = log.run(both_sides(log.table)).to_pylist()[0]
-    client, server = row["client_success"], row["server_success"]
-    if client is None or server is None or server - client < 0.005:
-        return ""
-    failed, explained = int(row["failed"]), int(row["explained"])
-    return (
-        f"The client's side counts {client:.0%} success and the server's {server:.0%}. Of the {failed} requests "
-        f"that failed for the client, the server logged {explained} as 0 DC (its client hung up), and a code of 0 is "
-        f"no error to a dashboard: that explains {explained / failed:.0%} of the gap."
-    )
+
+    requests: int
+    client_success: float | None
+    server_success: float | None
+    failed: int
+    explained: int
+
+    @property
+    def gap(self) -> str:
+        """The gap between both success rates and how much of it `DC` explains; empty if there is none."""
+        client, server = self.client_success, self.server_success
+        if client is None or server is None or server - client < 0.005:
+            return ""
+        return (
+            f"The client's side counts {client:.0%} success and the server's {server:.0%}. Of the {self.failed} "
+            f"requests that failed for the client, the server logged {self.explained} as 0 DC (its client hung up), "
+            f"and a code of 0 is no error to a dashboard: that explains {self.explained / self.failed:.0%} of the gap."
+        )
 
 
-def both_sides(log: ir.Table) -> ir.Table:
-    """One row: success of the requests that the server's side logged, as both sides count it, and what `DC` explains.
+@question("log")
+def count_sides(log: ir.Table) -> ir.Table:
+    """One row: requests, with an id (`named`) and without, and rows with an id of both sides.
 
-    A dashboard counts a code below 500 as success, and 0 is below. `failed` and `explained` count rows of the client.
+    Of the client's rows (`client_coded`, those with a code) only those count whose request a server logged as well.
     """
-    named = log.filter(log.request_id.notnull())
-    served = named.upstream_cluster.startswith("inbound|").fill_null(False)
-    server = named.filter(served)
-    # flags are a set, sorted and joined by commas
-    hung_up: Any = (("," + server["flag_set"] + ",").contains(",DC,")).fill_null(False).cast("int64")
-    ids = server.group_by(of=server.request_id).agg(cut=hung_up.max())
-    client = named.filter(~served)
-    client = client.inner_join(ids, client.request_id == ids.of)
-    bad: Any = client.response_code >= 500
-    ours = client.agg(
-        client_success=(client.response_code < 500).cast("float64").mean(),
-        failed=bad.fill_null(False).cast("int64").sum(),
-        explained=(bad.fill_null(False) & (client.cut == 1)).cast("int64").sum(),
+    rows = log.filter(log.request_id.notnull())
+    served, coded = is_server(rows), rows.response_code.notnull()
+    requests = rows.group_by("request_id").agg(served=served.any(), client_coded=rows.count(where=coded & ~served))
+    named = requests.agg(
+        named=requests.count(), client_coded=requests.client_coded.sum(where=requests.served).fill_null(0)
     )
-    theirs = server.agg(server_success=(server.response_code < 500).cast("float64").mean())
-    result: ir.Table = ours.cross_join(theirs)
+    counts = rows.agg(
+        rows=rows.count(),
+        server_coded=rows.count(where=served & coded),
+        server_good=rows.count(where=served & (rows.response_code < 500).fill_null(False)),
+    )
+    nameless = log.agg(nameless=log.count(where=log.method.notnull() & log.request_id.isnull()))
+    result: ir.Table = named.cross_join(counts).cross_join(nameless)
     return result
+
+
+@question("suspects", "partners")
+def count_failed(suspects: ir.Table, partners: ir.Table) -> ir.Table:
+    """One row: the client's rows with an error of 5xx whose request a server logged, and those it logged as `DC`."""
+    import ibis
+
+    rows = ibis.union(suspects, partners)
+    rows = rows.filter(rows.request_id.notnull())
+    served = rows.filter(rows.server)
+    # flags are a set, sorted and joined by commas
+    hung_up: Any = (("," + served["flag_set"] + ",").contains(",DC,")).fill_null(False)
+    served = served.group_by(of=served.request_id).agg(cut=hung_up.any())
+    failed = rows.filter((rows.response_code >= 500) & ~rows.server)
+    failed = failed.inner_join(served, failed.request_id == served.of)
+    return failed.agg(failed=failed.count(), explained=failed.count(where=failed.cut))
+
+
+def sides(totals: Mapping[str, int], failures: Mapping[str, int]) -> Sides:
+    """What both sides count.
+
+    Args:
+        totals: the row of `count_sides`.
+        failures: the row of `count_failed`.
+    """
+    client, server = totals["client_coded"], totals["server_coded"]
+    return Sides(
+        totals["named"] + totals["nameless"],
+        (client - failures["failed"]) / client if client else None,
+        totals["server_good"] / server if server else None,
+        failures["failed"],
+        failures["explained"],
+    )

@@ -1,4 +1,4 @@
-"""The access log as one logical table, whatever holds it: what the expressions of the causes are run on.
+"""The access log as one logical table, whatever holds it: what the questions of the causes are asked of.
 
 Rows in memory and files are DuckDB's: a scan is written once, column by column, to Parquet files of a temporary folder,
 so that no question needs all rows in memory. A table of an Ibis backend (Spark, ClickHouse …) stays where it is.
@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-import threading
 import weakref
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Union
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union
+
+from meshnb.checks.questions import COLUMNS, Question
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
     import pyarrow as pa
 
-COLUMNS = (
-    "proxy", "start_time", "method", "path", "response_code", "flag_set", "response_code_details",
-    "upstream_transport_failure_reason", "duration_ms", "user_agent", "request_id", "authority", "upstream_host",
-    "upstream_cluster", "upstream_local_address", "downstream_local_address", "downstream_remote_address",
-    "requested_server_name", "route_name", "file", "line",
-)  # fmt: skip
-"""What the causes look at."""
 MEMORY = "512MB"
 """What DuckDB may hold in memory of a log; beyond that it uses the temporary folder."""
 _MISSING = {"string": "<missing>", "int64": -(1 << 62)}
+Table: TypeAlias = Any
+"""A table as an engine knows it: DuckDB by its name, the others as Ibis has it."""
 
 
 class Scan(Protocol):
@@ -42,16 +37,22 @@ class Scan(Protocol):
 class Log(Protocol):
     """An engine with an access log in it."""
 
-    table: ir.Table
+    table: Table
+
+    def ask(self, question: Question, *tables: Table, **values: float | bool) -> pa.Table:
+        """The answer to a question."""
+
+    def keep(self, question: Question, *tables: Table, **values: float | bool) -> Table:
+        """The answer as a table of the engine, computed once."""
+
+    def lend(self, rows: pa.Table) -> Table:
+        """Rows from here as a table of the engine."""
+
+    def ibis(self, table: Table) -> ir.Table:
+        """A table of the engine for expressions of one's own."""
 
     def run(self, expression: ir.Table) -> pa.Table:
-        """The rows of an expression."""
-
-    def keep(self, expression: ir.Table) -> ir.Table:
-        """The expression as a table of the engine, computed once."""
-
-    def lend(self, rows: pa.Table) -> ir.Table:
-        """Rows from here as a table of the engine."""
+        """The rows of an expression of one's own."""
 
 
 AnyLog = Union["pd.DataFrame", "ir.Table", Scan, Log]
@@ -68,9 +69,9 @@ def open_log(log: AnyLog, columns: Sequence[str] = COLUMNS) -> Log:
         return log
     if hasattr(type(log), "spill"):
         return DuckDbLog.of_scan(log, columns)  # type: ignore[arg-type]
-    import ibis.expr.types as ir
-
-    return BackendLog(log) if isinstance(log, ir.Table) else DuckDbLog.of_rows(log, columns)
+    if type(log).__module__.startswith("ibis."):
+        return BackendLog(log)
+    return DuckDbLog.of_rows(log, columns)
 
 
 class DuckDbLog:
@@ -83,8 +84,8 @@ class DuckDbLog:
         weakref.finalize(self, folder.cleanup)
         self.folder = Path(folder.name)
         self.connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder.name})
-        self.connection.execute("SET TimeZone = 'UTC'")
-        self.table: ir.Table
+        self.connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
+        self.table = "log"
         self._numbers = itertools.count()
         self._rows: list[pa.Table] = []
 
@@ -100,44 +101,42 @@ class DuckDbLog:
     @classmethod
     def of_scan(cls, scan: Scan, columns: Sequence[str]) -> DuckDbLog:
         """Of a scan, read once."""
-        # Ibis and pandas take half a second to import: they come while the engine reads
-        threading.Thread(target=lambda: [import_module(name) for name in ("ibis", "pandas")]).start()
         self = cls()
         rows = self.folder / "rows"
         rows.mkdir()
         self.connection.execute(f"CREATE VIEW log AS {scan.spill(rows, columns=columns)}")
-        import ibis
-
-        head = self.connection.sql("FROM log LIMIT 0").to_arrow_table()
-        self.table = ibis.table(ibis.schema(_types(head)), name="log")
         return self
 
-    def run(self, expression: ir.Table) -> pa.Table:
-        """The rows of an expression."""
-        return self.connection.sql(self._sql(expression)).to_arrow_table()
+    def ask(self, question: Question, *tables: str, **values: float | bool) -> pa.Table:
+        """The answer to a question."""
+        return self.connection.sql(question.sql(tables, **values)).to_arrow_table()
 
-    def keep(self, expression: ir.Table) -> ir.Table:
-        """The expression as a temporary table."""
-        import ibis
-
+    def keep(self, question: Question, *tables: str, **values: float | bool) -> str:
+        """The answer as a temporary table."""
         name = f"kept_{next(self._numbers)}"
-        self.connection.execute(f"CREATE TEMP TABLE {name} AS {self._sql(expression)}")
-        return ibis.table(expression.schema(), name=name)
+        self.connection.execute(f"CREATE TEMP TABLE {name} AS {question.sql(tables, **values)}")
+        return name
 
-    def lend(self, rows: pa.Table) -> ir.Table:
+    def lend(self, rows: pa.Table) -> str:
         """Rows from here as a table."""
-        import ibis
-
         name = f"lent_{next(self._numbers)}"
         rows = _without_zone(rows)
         self._rows.append(rows)
         self.connection.register(name, rows)
-        return ibis.table(ibis.schema(_types(rows)), name=name)
+        return name
 
-    def _sql(self, expression: ir.Table) -> str:
+    def ibis(self, table: str) -> ir.Table:
+        """A table for expressions of one's own, which `run` runs."""
         import ibis
 
-        return str(ibis.to_sql(expression, dialect="duckdb"))
+        head = self.connection.sql(f'FROM "{table}" LIMIT 0').to_arrow_table()
+        return ibis.table(ibis.schema(_types(head)), name=table)
+
+    def run(self, expression: ir.Table) -> pa.Table:
+        """The rows of an expression of one's own."""
+        import ibis
+
+        return self.connection.sql(str(ibis.to_sql(expression, dialect="duckdb"))).to_arrow_table()
 
 
 class BackendLog:
@@ -148,13 +147,21 @@ class BackendLog:
         self._backend = table.get_backend()
         self._lent: list[ir.Table] = []
 
-    def run(self, expression: ir.Table) -> pa.Table:
-        """The rows of an expression."""
-        return self._backend.to_pyarrow(expression)
+    def ask(self, question: Question, *tables: ir.Table, **values: float | bool) -> pa.Table:
+        """The answer to a question."""
+        return self.run(question(*tables, **values))
 
-    def keep(self, expression: ir.Table) -> ir.Table:
-        """The expression as Ibis keeps one: cached by Spark, a temporary table elsewhere."""
-        return expression.cache()
+    def keep(self, question: Question, *tables: ir.Table, **values: float | bool) -> ir.Table:
+        """The answer as Ibis keeps one: cached by Spark, a temporary table elsewhere."""
+        return question(*tables, **values).cache()
+
+    def ibis(self, table: ir.Table) -> ir.Table:
+        """A table for expressions of one's own: it is one."""
+        return table
+
+    def run(self, expression: ir.Table) -> pa.Table:
+        """The rows of an expression of one's own."""
+        return self._backend.to_pyarrow(expression)
 
     def lend(self, rows: pa.Table) -> ir.Table:
         """Rows from here as a table."""

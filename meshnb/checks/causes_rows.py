@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from meshnb.checks.questions import question
 from meshnb.envoy.details import Transport, parse_details, transport_kind
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def suspect(log: ir.Table, slow_ms: float) -> ir.BooleanValue:
     return result.fill_null(False)
 
 
+@question("log", numbers=["slow_ms"])
 def signatures(log: ir.Table, slow_ms: float) -> ir.Table:
     """The distinct combinations of all that `row_cause` reads, of suspect rows."""
     rows = log.mutate(slow=late(log, slow_ms)).filter(suspect(log, slow_ms))

@@ -93,7 +93,7 @@ def degradation(
 def _sent(access_log: AnyLog) -> pd.DataFrame:
     """Requests by the host asked for, as the client's side logged them; where that is missing, the server's."""
     log = open_log(access_log)
-    named = log.table
+    named = log.ibis(log.table)
     named = named.filter(named.authority.notnull() & named.start_time.notnull() & named.duration_ms.notnull())
     sides = log.run(named.group_by(server=served(named)).agg(requests=named.count())).to_pydict()["server"]
     rows = named.filter(~served(named)) if False in sides else named

@@ -78,7 +78,8 @@ def _counted(
 
 def _of_log(access_log: AnyLog, pods: pd.DataFrame | None) -> pd.DataFrame:
     log = open_log(access_log)
-    sent = log.table.filter(log.table.upstream_host.notnull() & log.table.upstream_cluster.notnull())
+    sent = log.ibis(log.table)
+    sent = sent.filter(sent.upstream_host.notnull() & sent.upstream_cluster.notnull())
     sent = sent.filter(~served(sent))
     failed: Any = (sent.response_code >= 500).fill_null(False) | carries(sent, "UF", "UT")
     late: Any = carries(sent, "UT")

@@ -63,7 +63,8 @@ def late_discovery(
 ) -> list[Finding]:
     """One finding per address without pod, or per host of a proxy that had no configuration for a while."""
     log = open_log(access_log)
-    sent = log.table.filter(log.table.start_time.notnull())
+    sent = log.ibis(log.table)
+    sent = sent.filter(sent.start_time.notnull())
     sent = sent.filter(~served(sent))
     if not log.run(sent.agg(requests=sent.count())).to_pydict()["requests"][0]:
         return [_unknown("No proxy on the client's side logged a request.")]
@@ -124,7 +125,7 @@ def _last_served(keys: list[tuple[str, str, str]], log: Log, sent: ir.Table) -> 
     if not keys:
         return {}
     columns = [pa.array(column, pa.string()) for column in zip(*dict.fromkeys(keys), strict=True)]
-    wanted = log.lend(pa.table(dict(zip(("by", "host", "where"), columns, strict=True))))
+    wanted = log.ibis(log.lend(pa.table(dict(zip(("by", "host", "where"), columns, strict=True)))))
     good = sent.filter((sent.response_code < 500).fill_null(False))
     same: Any = [good.proxy == wanted.by, good.authority == wanted.host, good.path == wanted.where]
     good = good.semi_join(wanted, same)

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,7 +182,6 @@ class AccessLog:
         from meshnb.loaders.access_log_whole import whole_table
 
         clean = clean_files(self._files, self._plan)
-        _import_pandas_meanwhile()
         try:
             table = whole_table(clean, self._plan, columns) if clean else None
         except (duckdb.Error, OSError):
@@ -290,7 +287,6 @@ class AccessLog:
 
     def _rows_of(self, sql: str) -> pd.DataFrame:
         """An SQL query over the rows that fulfil the conditions."""
-        _import_pandas_meanwhile()
         return to_pandas(self._run(sql, where=f"reason IS NULL AND ({self._where})"))
 
     @cached_property
@@ -342,8 +338,3 @@ class AccessLog:
         """An SQL query over the lines; see `run`."""
         table, self._damage = run(self._files, self._plan, sql, where=where, numbered=numbered, careful=careful)
         return table
-
-
-def _import_pandas_meanwhile() -> None:
-    """Import pandas, which takes a quarter of a second, while the engine reads."""
-    threading.Thread(target=import_module, args=("pandas",)).start()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import UsageError
 from meshnb.loaders.access_log_lines import Damage, Lines, LogFile
-from meshnb.loaders.access_log_native import LineCount, clean_files, native_query
+from meshnb.loaders.access_log_native import LineCount, clean_files, import_meanwhile, native_query
 from meshnb.loaders.access_log_sql import Plan, pick, query
 from meshnb.model.tables.logs import ACCESS_LOG
 
@@ -96,7 +96,9 @@ def query_rows(files: Sequence[LogFile], rows: str, sql: str, where: str, lines:
         if lines is not None:
             connection.register("lines", lines.reader())
         connection.execute(f"CREATE TEMP VIEW log AS SELECT * FROM ({_named(files, rows)}) WHERE {where}")
-        return _in_utc(connection.sql(sql).to_arrow_table())
+        asked = connection.sql(sql)
+        import_meanwhile("pandas")
+        return _in_utc(asked.to_arrow_table())
 
 
 def _named(files: Sequence[LogFile], rows: str) -> str:

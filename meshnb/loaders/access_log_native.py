@@ -15,6 +15,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,7 +161,8 @@ def source_of(clean: Clean, plan: Plan, named: set[str]) -> Source:
 
 def _json(clean: Clean, plan: Plan, named: set[str]) -> Source:
     keys = {k: c for k, c in plan.keys.items() if c in named or c not in JSON_KEYS.values()}
-    telling = [c for c in plan.telling if c in keys.values()] or list(plan.telling)
+    # one that is decoded anyway tells as well as all do; times are dear
+    telling = [c for c in plan.telling if c in keys.values() and c != "start_time"] or list(plan.telling)
     keys |= {k: c for k, c in plan.keys.items() if c in telling}
     spec = ", ".join(f"{quote(key)}: '{TYPES.get(column, 'VARCHAR')}'" for key, column in keys.items())
     values = {column: name(key) for key, column in keys.items()}
@@ -182,7 +184,7 @@ def _text(clean: Clean, text_format: TextFormat) -> Source:
         alone = len(parts) == 1 and not parts[0][1] and not parts[0][2]
         types.append(f"'c{i}': '{'BIGINT' if alone and parts[0][0] in NUMBERS else 'VARCHAR'}'")
         for k, (column, before, after) in enumerate(parts):
-            piece = f"c{i}" if len(parts) == 1 else f"split_part(c{i}, ' ', {k + 1})"
+            piece = f"c{i}" if len(parts) == 1 else f"string_split(c{i}, ' ')[{k + 1}]"
             if before or after:
                 piece = f"{piece}[{before + 1}:-{after + 1}]"
             piece = piece if alone else f"nullif({piece}, '-')"
@@ -235,6 +237,11 @@ def _csv_columns(text_format: TextFormat) -> list[list[tuple[str, int, int]]]:
     names = [column for pieces in found for column, _, _ in pieces]
     odd = text_format.time_format or "RESPONSE_FLAGS_LONG" in text_format.text or not all(found)
     return [] if odd or len(names) != len(set(names)) else found
+
+
+def import_meanwhile(*modules: str) -> None:
+    """Import modules, which takes a quarter of a second and more, on a thread of its own while an engine reads."""
+    threading.Thread(target=lambda: [import_module(module) for module in modules]).start()
 
 
 class LineCount:

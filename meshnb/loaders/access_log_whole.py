@@ -9,16 +9,17 @@ one per flag set that occurs. Here the numbers are counted, and both columns of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from meshnb.loaders.access_log_native import TYPES, Clean, LineCount, Source, source_of
+from meshnb.loaders.access_log_native import TYPES, Clean, LineCount, Source, import_meanwhile, source_of
 from meshnb.loaders.access_log_sql import Plan, name
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _FLAG_COLUMNS = ("response_flags", "flag_set")
+_CHUNK = 1 << 14
+"""Rows of a chunk that is repeated."""
 
 
 def whole_table(files: Sequence[Clean], plan: Plan, columns: Sequence[str]) -> pa.Table | None:
@@ -33,18 +34,21 @@ def whole_table(files: Sequence[Clean], plan: Plan, columns: Sequence[str]) -> p
         duckdb.Error: a file is not as clean as it looked.
     """
     import duckdb
-    import pyarrow as pa
 
     tables = []
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for file in files:
-            count = LineCount([file.file.path])
             source = source_of(file, plan, {*columns, "response_flags"})
-            rows = connection.sql(_select(source, columns)).to_arrow_table()
+            query = connection.sql(_select(source, columns))
+            count = LineCount([file.file.path])
+            import_meanwhile("pandas")
+            rows = query.to_arrow_table()
             if count.lines() != len(rows):
                 return None
             tables.append(_completed(rows, file, columns))
+    import pyarrow as pa  # here, since the engine starts a tenth of a second earlier without it
+
     return pa.concat_tables(tables)
 
 
@@ -61,30 +65,36 @@ def _completed(rows: pa.Table, file: Clean, columns: Sequence[str]) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    of_file: dict[str, Any] = {
+    of_file: dict[str, str | None] = {
         "file": file.file.name,
         "proxy": file.file.proxy or None,
         "pod": file.file.pod or None,
         "container": None,
     }
     made: dict[str, Any] = {}
-    with ThreadPoolExecutor(1) as beside:
-        flags = beside.submit(_flags, rows["flags"]) if "flags" in rows.column_names else None
-        for column in columns:
-            if column == "line":
-                made[column] = pa.array(np.arange(1, len(rows) + 1))
-            elif column in of_file:
-                value = of_file[column]
-                made[column] = pa.nulls(len(rows), pa.string()) if value is None else pa.repeat(value, len(rows))
-            elif column in rows.column_names:
-                made[column] = rows[column]
-            else:
-                made[column] = pa.nulls(len(rows), _arrow_type(column))
-        if flags is not None:
-            made |= {column: array for column, array in flags.result().items() if column in made}
+    for column in columns:
+        if column == "line":
+            made[column] = pa.array(np.arange(1, len(rows) + 1))
+        elif column in of_file:
+            made[column] = _repeated(of_file[column], len(rows), pa.string())
+        elif column in rows.column_names:
+            made[column] = rows[column]
+        else:
+            made[column] = _repeated(None, len(rows), _arrow_type(column))
+    if "flags" in rows.column_names:
+        made |= {column: array for column, array in _flags(rows["flags"]).items() if column in made}
     if "start_time" in rows.column_names:
         made["start_time"] = made["start_time"].cast(pa.timestamp("us", tz="UTC"))
     return pa.table(made)
+
+
+def _repeated(value: str | None, count: int, kind: pa.DataType) -> pa.ChunkedArray:
+    """One value for all rows: chunks that lie in the same memory."""
+    import pyarrow as pa
+
+    chunk = pa.repeat(pa.scalar(value, kind), min(count, _CHUNK))
+    whole, rest = divmod(count, _CHUNK)
+    return pa.chunked_array([*[chunk] * whole, chunk.slice(0, rest)], kind)
 
 
 def _arrow_type(column: str) -> pa.DataType:
@@ -96,12 +106,14 @@ def _arrow_type(column: str) -> pa.DataType:
     return kinds[TYPES[column]] if column in TYPES else pa.string()
 
 
-def _flags(texts: pa.ChunkedArray) -> dict[str, pa.Array]:
+def _flags(texts: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
     """Both columns of flags, made once per text that occurs."""
     import pyarrow as pa
 
-    encoded = texts.combine_chunks().dictionary_encode()
-    parts = [[] if text == "-" else text.split(",") for text in encoded.dictionary.to_pylist()]
+    encoded = texts.dictionary_encode()  # one dictionary for all chunks
+    known = encoded.chunk(0).dictionary.to_pylist() if encoded.num_chunks else []
+    parts = [[] if text == "-" else text.split(",") for text in known]
     lists = pa.array(parts, pa.list_(pa.string()))
     sets = pa.array([",".join(sorted(flags)) or None for flags in parts], pa.string())
-    return {"response_flags": lists.take(encoded.indices), "flag_set": sets.take(encoded.indices)}
+    places = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
+    return {"response_flags": lists.take(places), "flag_set": sets.take(places)}

@@ -76,24 +76,23 @@ def summary(log: ir.Table, by: Sequence[str]) -> ir.Table:
     """
     import ibis
 
-    groups = _groups(log, by)
+    groups = _groups(log, by, {})
     rate = groups.failed / groups.requests
     columns = groups.select(*by, "requests", "failed", *QUANTILES, "max_ms", error_rate=rate)
     columns = columns.relocate("error_rate", after="failed")
     return columns.order_by([ibis.desc("requests"), *by])
 
 
-def _groups(log: ir.Table, by: Sequence[str]) -> ir.Table:
-    """Requests, failures, first failure and durations per group.
+def _groups(log: ir.Table, by: Sequence[str], first: Mapping[str, ir.Scalar]) -> ir.Table:
+    """Requests, failures and durations per group, and the least of what else is asked for.
 
     Quantiles are taken from how many requests took each millisecond. An engine's own function would keep every
     duration in memory, and two engines (BigQuery, Trino) have approximate ones only.
     """
     import ibis
 
-    wrong = failed(log)
     counts = log.group_by([*by, "duration_ms"]).agg(
-        requests=log.count(), failed=wrong.cast("int64").sum(), first_failure=log.start_time.min(where=wrong)
+        requests=log.count(), failed=failed(log).cast("int64").sum(), **first
     )
     timed = counts.duration_ms.notnull().ifelse(counts.requests, 0)
     counts = counts.mutate(timed=timed)
@@ -104,7 +103,7 @@ def _groups(log: ir.Table, by: Sequence[str]) -> ir.Table:
     return places.group_by(list(by)).agg(
         requests=places.requests.sum(),
         failed=places.failed.sum(),
-        first_failure=places.first_failure.min(),
+        **{name: places[name].min() for name in first},
         **quantiles,
         max_ms=places.duration_ms.max(),
     )
@@ -136,7 +135,7 @@ def ranking(log: ir.Table, by: str) -> ir.Table:
     """
     import ibis
 
-    groups = _groups(log, [by])
+    groups = _groups(log, [by], {"first_failure": log.start_time.min(where=failed(log))})
     window = ibis.window()
     all_requests, all_failed = groups.requests.sum().over(window), groups.failed.sum().over(window)
     others = (all_requests - groups.requests).nullif(0)

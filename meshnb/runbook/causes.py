@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from meshnb.model.frame import returns
@@ -13,6 +14,7 @@ from meshnb.runbook.base import MeshBase
 if TYPE_CHECKING:
     import pandas as pd
 
+    from meshnb.checks.causes_assign import Assigned
     from meshnb.runbook.mesh import Mesh
     from meshnb.views.charts import Chart
     from meshnb.views.findings import FindingList
@@ -55,15 +57,18 @@ class CauseViews(MeshBase):
             >>> meshnb.open("demo/slow-replica").failed_requests().cause.unique().tolist()
             ['slow_replica']
         """
-        from meshnb.checks.causes_assign import failed_requests
+        if "failed_requests" not in self._made:
+            self._made["failed_requests"] = self._assigned.rows()
+        return self._made["failed_requests"].copy(deep=False)
+
+    @cached_property
+    def _assigned(self) -> Assigned:
+        """Failed requests and their causes, in the engine that holds the log."""
+        from meshnb.checks.causes_assign import assign
 
         mesh = cast("Mesh", self)
-        if "failed_requests" not in self._made:
-            tables = {name: None if mesh.absent(name) else mesh.table(name) for name in ("routes", "endpoints")}
-            self._made["failed_requests"] = failed_requests(
-                mesh.scan("access_log"), routes=tables["routes"], endpoints=tables["endpoints"]
-            )
-        return self._made["failed_requests"].copy(deep=False)
+        routes, endpoints = (None if mesh.absent(name) else mesh.table(name) for name in ("routes", "endpoints"))
+        return assign(mesh.scan("access_log"), routes=routes, endpoints=endpoints)
 
     @returns(CAUSE_SHARES)
     def cause_shares(self) -> pd.DataFrame:
@@ -105,10 +110,9 @@ class CauseViews(MeshBase):
         from meshnb.checks.causes_baseline import baselines
         from meshnb.views.tables import table
 
-        mesh = cast("Mesh", self)
         failed = self.failed_requests()
         chosen = failed[failed.cause == cause] if cause else failed
-        return table(baselines(mesh.scan("access_log"), chosen), title="More frequent than elsewhere")
+        return table(baselines(self._assigned, chosen), title="More frequent than elsewhere")
 
     def story_chart(self, request_id: str = "") -> Chart:
         """The steps in the life of one request in time, a row per connection; see `mesh.story`.
@@ -134,7 +138,4 @@ class CauseViews(MeshBase):
 
     def reporter_gap(self) -> str:
         """The gap between success as clients and as servers report it, and how much of it `DC` explains."""
-        from meshnb.checks.causes_gap import reporter_gap
-
-        text = reporter_gap(cast("Mesh", self).scan("access_log"))
-        return text or "Both sides report the same success, or the log of one side is missing."
+        return self._assigned.sides.gap or "Both sides report the same success, or the log of one side is missing."

@@ -60,7 +60,7 @@ def participants(access_log: AnyLog | None, sync: Findings) -> pd.DataFrame:
 def _counted(access_log: AnyLog) -> pd.DataFrame:
     """How many requests are alike in side, status and flags, and, if they carry any or failed, in where they went."""
     log = open_log(access_log, ["upstream_cluster", "upstream_host", "proxy", "response_code", "flag_set"])
-    t = log.table
+    t = log.ibis(log.table)
     told: Any = t["flag_set"].notnull() | (t.response_code >= 500).fill_null(False)
     alike = t.select(
         "response_code",

@@ -275,7 +275,7 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         from meshnb.views.tables import table
 
         log = self.scan("access_log")
-        client, server = sides(log.table, host)
+        client, server = sides(log.ibis(log.table), host)
         if failed:
             client = client.filter(((client.response_code >= 500) | (client.response_code == 0)).fill_null(False))
         keep = ["request_id", "path", "proxy", "response_code", "flag_set", "duration_ms"]
@@ -304,7 +304,7 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         from meshnb.views.tables import table
 
         log = self.scan("access_log")
-        client, server = sides(log.table, host)
+        client, server = sides(log.ibis(log.table), host)
         server = server.semi_join(client, "request_id")
         rows = [
             {"reporter": name, **success(log, side)}

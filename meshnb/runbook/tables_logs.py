@@ -137,7 +137,8 @@ class LogTables(MeshBase):
         from meshnb.envoy.flags import count_flags
 
         log = self._opened if not proxy else self._opened_of(proxy, "flag_set")
-        seen = log.run(log.table.group_by("flag_set").agg(requests=log.table.count())).to_pydict()
+        rows = log.ibis(log.table)
+        seen = log.run(rows.group_by("flag_set").agg(requests=rows.count())).to_pydict()
         return count_flags(dict(zip(seen["flag_set"], seen["requests"], strict=True)))
 
     @returns(DEBUG_LOG)

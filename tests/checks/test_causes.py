@@ -13,9 +13,8 @@ import pytest
 import meshnb
 from meshnb.checks import registry
 from meshnb.checks.causes import causes, known_causes, shares
-from meshnb.checks.causes_assign import assign, failed_requests
+from meshnb.checks.causes_assign import assign, failed_requests, reporter_gap
 from meshnb.checks.causes_baseline import baselines, duration_clusters
-from meshnb.checks.causes_gap import reporter_gap
 from meshnb.checks.causes_requests import ranking
 from meshnb.checks.causes_rows import row_cause
 from meshnb.errors import UsageError
@@ -231,7 +230,7 @@ def test_gap_between_reporters():
 
 def test_baselines_and_duration_clusters():
     mesh = meshnb.open("demo/slow-replica")
-    found = baselines(mesh.access_log(), mesh.failed_requests())
+    found = baselines(assign(mesh.access_log()), mesh.failed_requests())
     assert found.iloc[0].property in ("upstream_host", "upstream_cluster")
     assert (found.rate > found.rest_rate).all()
     spread = pd.DataFrame({"duration_ms": [*range(50, 5000, 200), 15000, 15001, 15004]})

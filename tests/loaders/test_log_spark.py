@@ -12,9 +12,7 @@ import pytest
 
 import meshnb
 from meshnb.checks.causes_assign import assign
-from meshnb.checks.causes_baseline import excess
-from meshnb.checks.causes_gap import both_sides
-from meshnb.checks.causes_log import open_log
+from meshnb.checks.causes_baseline import baselines_of
 from meshnb.checks.causes_requests import ranking as cause_ranking
 from meshnb.loaders.log_summaries import ranking, summary
 
@@ -105,14 +103,10 @@ def test_causes_are_the_same_on_both(spark, scenarios):
 
 
 def test_gap_and_baselines_are_the_same_on_both(spark, scenarios):
-    import pyarrow as pa
-
-    bad = scenarios.filter("response_code >= 500").to_pandas(columns=["request_id"])
-    affected = pa.table({"of": pa.array(bad.request_id.dropna().unique(), pa.string())})
-    affected = affected.append_column("of_group", pa.array([i % 2 for i in range(len(affected))]))
     found = []
-    for log in (open_log(spark.table("scenarios")), open_log(scenarios)):
-        gap = rows(log.run(both_sides(log.table)).to_pandas())
-        found.append((gap, sorted(map(str, rows(log.run(excess(log.table, log.lend(affected))).to_pandas())))))
+    for one in (assign(spark.table("scenarios")), assign(scenarios)):
+        failed = one.rows()
+        excess = baselines_of(one, failed.request_id, [i % 2 for i in range(len(failed))])
+        found.append((one.sides, {group: sorted(map(str, rows(df))) for group, df in excess.items()}))
     assert found[0] == found[1]
-    assert found[0][0] and found[0][1]
+    assert found[0][0].failed and set(found[0][1]) == {0, 1}

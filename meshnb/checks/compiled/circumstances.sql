@@ -1,0 +1,1 @@
+SELECT "t0"."said", "t0"."upstream_cluster", "t0"."upstream_host", "t0"."about", "t0"."waited_ms", "t0"."turned_away", "t0"."port_turns_away", "t0"."used_before", "t0"."by_server", "t0"."late_connect", "t0"."near_end", "t0"."by_proxy", COUNT(*) AS "requests", MIN("t0"."start_time") AS "begin" FROM "with_circumstances_here" AS "t0" GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12

@@ -1,0 +1,1 @@
+SELECT DISTINCT "t2"."authority" FROM (SELECT "t1"."upstream_cluster", "t1"."authority", COUNT(*) AS "requests" FROM (SELECT * FROM "log_here" AS "t0" WHERE "t0"."upstream_cluster" IS NOT NULL AND "t0"."authority" IS NOT NULL) AS "t1" GROUP BY 1, 2) AS "t2" WHERE NOT (COALESCE(STARTS_WITH("t2"."upstream_cluster", 'inbound|'), FALSE))

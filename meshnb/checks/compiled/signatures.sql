@@ -1,0 +1,1 @@
+SELECT DISTINCT "t0"."response_code", "t0"."flag_set", "t0"."response_code_details", "t0"."upstream_transport_failure_reason", COALESCE("t0"."duration_ms" >= 7770001.0, FALSE) AS "slow" FROM "log_here" AS "t0" WHERE COALESCE(("t0"."response_code" >= 400) OR ("t0"."response_code" = 0) OR ("t0"."flag_set" IS NOT NULL) OR COALESCE("t0"."duration_ms" >= 7770001.0, FALSE), FALSE)

@@ -1,6 +1,6 @@
 """Write an access log of any size, in Istio's JSON and TEXT formats, the same requests in both.
 
-    python benchmarks/access_log_generator.py OUT --lines 2000000 [--seed 1]
+    python benchmarks/access_log_generator.py OUT --lines 2000000 [--seed 1] [--failing 0.1]
 
 Rows are drawn from records of real Envoys in many scenarios (`tests/data/logs/by-scenario.json`), mostly successful
 ones, with new ids, times, durations, paths and clients. OUT gets `access.jsonl` and `access.log`.
@@ -33,8 +33,8 @@ def records() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return good, [r for r in rows if r["response_code"] != 200]
 
 
-def write(out: Path, *, lines: int, seed: int) -> None:
-    """Write both files."""
+def write(out: Path, *, lines: int, seed: int, failing: float = 0.1) -> None:
+    """Write both files; a share of the requests fails."""
     dice = random.Random(seed)
     good, bad = records()
     time = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -42,7 +42,7 @@ def write(out: Path, *, lines: int, seed: int) -> None:
     with (out / "access.jsonl").open("w") as as_json, (out / "access.log").open("w") as as_text:
         for _ in range(lines):
             time += timedelta(milliseconds=dice.randrange(4))
-            record = dict(dice.choice(bad) if dice.random() < 0.1 else dice.choice(good))
+            record = dict(dice.choice(bad) if dice.random() < failing else dice.choice(good))
             record["start_time"] = time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
             record["request_id"] = f"{dice.getrandbits(32):08x}-dc50-4927-8770-{dice.getrandbits(48):012x}"
             if record["response_code"] == 200:
@@ -58,5 +58,6 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--lines", type=int, default=2_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--failing", type=float, default=0.1)
     arguments = parser.parse_args()
-    write(arguments.out, lines=arguments.lines, seed=arguments.seed)
+    write(arguments.out, lines=arguments.lines, seed=arguments.seed, failing=arguments.failing)

@@ -118,6 +118,7 @@ def test_runbooks_it_sends_to_are_there(path):
 @pytest.mark.slow
 @every_notebook
 def test_runs_from_top_to_bottom(path, tmp_path):
+    """S10-03: on the recorded mesh, which is the default of every `source`, with no cluster."""
     result = execute(path, out=tmp_path)
     assert result.error is None
     if path in RUNBOOKS:

@@ -1,8 +1,9 @@
 """Which access logs Telemetry objects and MeshConfig ask for, by Istio's rules of precedence.
 
-One Telemetry counts per level: the mesh's (root namespace, without selector), the namespace's, the workload's; of
-several the oldest. A lower level that names providers replaces those above; `disabled` switches off what it names, or
-what the level above named. As soon as one level says anything of access logs, `accessLogFile` counts no more.
+The levels are the mesh (root namespace, neither selector nor targetRefs), the namespace, and the workload. Of several
+Telemetry objects for mesh or namespace the oldest counts; of those for a workload, of which there should be one, each
+goes before the older ones. A lower level that names providers replaces those above; `disabled` switches off what it
+names, or what the level above named. As soon as one level says anything of access logs, `accessLogFile` counts no more.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from meshnb.checks.access_log_workload import Bound, Workload, is_waypoint_class
 from meshnb.model.finding import Subject
 
 if TYPE_CHECKING:
@@ -102,37 +104,96 @@ def _logging(settings: Mapping[str, Any]) -> MeshLogging:
     )
 
 
-def levels(telemetries: pd.DataFrame, *, namespace: str, labels: Mapping[str, str], root: str) -> list[pd.DataFrame]:
-    """The entries of the Telemetry that counts at each level, from the mesh's down to the workload's.
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """A Telemetry object.
+
+    Args:
+        subject: its name.
+        selector: labels it selects; empty for none.
+        refs: its targetRefs.
+        entries: its rows of table `telemetries` that speak of access logs.
+    """
+
+    subject: Subject
+    selector: Mapping[str, str]
+    refs: Sequence[Mapping[str, Any]]
+    entries: Sequence[Any]
+
+
+def by_age(telemetries: pd.DataFrame) -> list[Telemetry]:
+    """The Telemetry objects, the oldest first.
 
     Args:
         telemetries: table `telemetries`.
-        namespace: of the workload.
-        labels: of its pod.
+    """
+    by = ["created", "telemetry", "namespace"]
+    ordered = telemetries.sort_values([*by, "entry_index"], kind="stable")
+    found: dict[tuple[str, str], list[Any]] = {}
+    for row in ordered.itertuples():
+        found.setdefault((row.namespace, row.telemetry), []).append(row)
+    return [
+        Telemetry(
+            Subject("Telemetry", name, namespace),
+            json.loads(rows[0].selector),
+            json.loads(rows[0].target_refs),
+            [row for row in rows if isinstance(row.entry_index, int)],
+        )
+        for (namespace, name), rows in found.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What Telemetry objects say to a workload.
+
+    Args:
+        entries: the entries of the Telemetry that counts at each level, from the mesh's down to the workload's.
+        undecided: the Telemetry of which it cannot be told whether it holds for this workload; then nothing else can be
+            told either.
+        doubt: why it cannot be told.
+    """
+
+    entries: Sequence[Sequence[Any]]
+    undecided: Subject | None = None
+    doubt: str = ""
+
+
+def levels(given: Sequence[Telemetry], workload: Workload, *, root: str) -> Levels:
+    """What counts for a workload at each level.
+
+    Args:
+        given: as from `by_age`.
+        workload: the workload.
         root: the root namespace.
     """
     found = []
-    for space in dict.fromkeys((root, namespace)):
-        found += _oldest(telemetries, space, lambda selector: not selector)
-    found += _oldest(telemetries, namespace, lambda selector: bool(selector) and selector.items() <= labels.items())
-    return [entries for one in found if len(entries := one[one.entry_index.notna()])]
+    for space in dict.fromkeys((root, workload.namespace)):
+        found += [one for one in given if one.subject.namespace == space and not (one.selector or one.refs)][:1]
+    for one in given:
+        if not (one.selector or one.refs) or not one.entries:
+            continue
+        if one.subject.namespace == workload.namespace:
+            bound = workload.bound_by(one.selector, one.refs, root=root)
+        elif (
+            one.subject.namespace == root
+            and workload.is_waypoint is not False
+            and any(map(is_waypoint_class, one.refs))
+        ):
+            bound = Bound(doubt="whether istiod looks for those of a GatewayClass in the root namespace is not known")
+        else:
+            continue
+        if bound.doubt:
+            return Levels((), one.subject, bound.doubt)
+        found += [one] if bound.holds else []
+    return Levels([one.entries for one in found if one.entries])
 
 
-def _oldest(telemetries: pd.DataFrame, namespace: str, fits: Any) -> list[pd.DataFrame]:
-    # what is bound to a Gateway or Service by targetRefs is not looked at: it holds for waypoints
-    here = telemetries[(telemetries.namespace == namespace) & (telemetries.target_refs == "[]")]
-    here = here[[bool(fits(json.loads(text))) for text in here.selector]]
-    if here.empty:
-        return []
-    first = here.sort_values(["created", "telemetry"], kind="stable").iloc[0].telemetry
-    return [here[here.telemetry == first].sort_values("entry_index")]
-
-
-def wanted(found: Sequence[pd.DataFrame], mesh: MeshLogging, *, mode: str) -> list[Asked]:
+def wanted(found: Sequence[Sequence[Any]], mesh: MeshLogging, *, mode: str) -> list[Asked]:
     """What is asked for at one side of a workload; empty if nothing asks for access logs.
 
     Args:
-        found: as from `levels`.
+        found: the entries of `levels`.
         mesh: what MeshConfig says.
         mode: `CLIENT` for outbound listeners and gateways, `SERVER` for inbound ones.
 
@@ -155,16 +216,16 @@ def wanted(found: Sequence[pd.DataFrame], mesh: MeshLogging, *, mode: str) -> li
     asked: dict[str, Asked] = {}
     above = mesh.defaults
     for level in found:
-        for entry in level.itertuples():
+        for entry in level:
             above = tuple(entry.providers) or above
             if entry.mode in (mode, "CLIENT_AND_SERVER"):
                 by, off = Subject("Telemetry", entry.telemetry, entry.namespace), bool(entry.disabled)
                 asked |= {name: Asked(name, by, off, filters.get(name, "")) for name in above if name in in_scope}
     if not asked:
-        last = found[-1].iloc[-1]
+        last = found[-1][-1]
         return [Asked("", Subject("Telemetry", last.telemetry, last.namespace), disabled=True)]
     return list(asked.values())
 
 
-def _entries(level: pd.DataFrame, mode: str) -> Iterator[Any]:
-    return (entry for entry in level.itertuples() if entry.mode in (mode, "CLIENT_AND_SERVER"))
+def _entries(level: Sequence[Any], mode: str) -> Iterator[Any]:
+    return (entry for entry in level if entry.mode in (mode, "CLIENT_AND_SERVER"))

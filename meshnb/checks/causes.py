@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_assign import Assigned, assign
 from meshnb.checks.causes_baseline import baselines_of, duration_clusters
-from meshnb.checks.causes_fix import STOPGAPS, Failure, repairs
+from meshnb.checks.causes_fix import STOPGAPS, repairs
 from meshnb.checks.causes_log import AnyLog, open_log
+from meshnb.checks.causes_objects import Failure
 from meshnb.checks.causes_requests import ranking
 from meshnb.checks.causes_rows import UNKNOWN
+from meshnb.checks.causes_subjects import pods_of, service_of, subjects_of, virtual_services
 from meshnb.checks.questions import question
 from meshnb.checks.registry import check, passed
-from meshnb.checks.states import in_use
-from meshnb.envoy.details import parse_details
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
 from meshnb.model.frame import returns, to_pandas
@@ -101,7 +101,7 @@ def causes(
         retried = f" {saved} failed on the way and were saved by a retry." if saved else ""
         return [passed(CODE, f"None of {total} requests failed or was slow.{retried}")]
     by_ip = {} if pods is None else {row.ip: row for row in pods[pods.ip.notna()].itertuples()}
-    cases = _cases(found, failed, by_ip, _virtual_services(routes))
+    cases = _cases(found, failed, by_ip, virtual_services(routes))
     return [_finding(case, found.sides.gap, objects) for case in cases]
 
 
@@ -127,13 +127,17 @@ def by_cause(failed: ir.Table, total: float) -> ir.Table:
 
 @dataclass(frozen=True)
 class _Case:
-    """The requests of one cause and subject, where they are more frequent than elsewhere, and examples on all sides."""
+    """The requests of one cause and subject, where they are more frequent than elsewhere, and examples on all sides.
+
+    `failing` are all pods at which requests to the same services fail for this cause, those of other subjects too.
+    """
 
     cause: Cause
     subject: Subject
     rows: pd.DataFrame
     excess: pd.DataFrame | None
     examples: pd.DataFrame
+    failing: frozenset[Subject]
     total: int
     by_ip: Mapping[str, Any]
 
@@ -151,9 +155,11 @@ def _cases(
     coded = failed.assign(**{column: _categories(failed[column]) for column in _FEW})
     numbers = np.zeros(len(failed), dtype=np.int64)
     kinds: list[tuple[Cause, Subject]] = []
+    failing: dict[str, dict[str, set[Subject]]] = {}
     for key, rows in sorted(failed.groupby("cause").indices.items()):
         cause = known_causes()[str(key)]
-        for subject, places in _subjects(cause, coded, rows, by_ip, virtual).items():
+        failing[cause.key] = pods_of(coded.iloc[rows], by_ip)
+        for subject, places in subjects_of(cause.subject, coded, rows, by_ip, virtual).items():
             numbers[places] = len(kinds)
             kinds.append((cause, subject))
     excess = baselines_of(found, failed.request_id, numbers.tolist())
@@ -163,7 +169,8 @@ def _cases(
     examples = _examples(found, [id for part in parts for id in part.request_id.dropna().head(3)])
     for (cause, subject), number, part in zip(kinds, range(len(kinds)), parts, strict=True):
         some = examples[examples.request_id.isin(part.request_id.dropna().head(3).tolist())]
-        yield _Case(cause, subject, part, excess.get(number), some, int(failed.attrs["requests"]), by_ip)
+        pods = frozenset().union(*(failing[cause.key].get(each, ()) for each in part.service.dropna().unique()))
+        yield _Case(cause, subject, part, excess.get(number), some, pods, int(failed.attrs["requests"]), by_ip)
 
 
 def _categories(texts: pd.Series) -> pd.Categorical:
@@ -189,98 +196,6 @@ def rows_of(suspects: ir.Table, partners: ir.Table, asked_ids: ir.Table) -> ir.T
     rows = rows.semi_join(asked_ids, rows.request_id == asked_ids.of)
     shown = ["request_id", "proxy", "response_code", "flag_set", "response_code_details", "duration_ms"]
     return rows.order_by("request_id", "start_time", "file", "line").select(*shown)
-
-
-# what the subject of a cause is told from, beside the service
-_TOLD_BY = {
-    "host": ["upstream_host", "proxy", "outer_proxy"],
-    "client": ["client"],
-    "route": ["route_name", "proxy", "authority"],
-    "policy": ["response_code_details"],
-    "proxy": ["proxy"],
-    "authority": ["authority"],
-}
-
-
-def _subjects(
-    cause: Cause,
-    failed: pd.DataFrame,
-    places: Any,
-    by_ip: Mapping[str, Any],
-    virtual: Mapping[tuple[str, str], set[Subject]],
-) -> dict[Subject, list[int]]:
-    """Which object each request of a cause is about; requests that are alike are looked at once.
-
-    Args:
-        cause: the cause.
-        failed: failed requests, texts as categories.
-        places: where in them those of the cause are.
-        by_ip: pods by address.
-        virtual: VirtualServices by proxy and host.
-    """
-    subjects: dict[Subject, list[int]] = {}
-    told = failed[["service", *_TOLD_BY.get(cause.subject, [])]].iloc[places]
-    for alike in told.groupby(list(told.columns), dropna=False, sort=False, observed=True).indices.values():
-        row = next(failed.iloc[places[alike[:1]]].itertuples())
-        made_by = virtual.get((str(row.proxy), _host(row.authority)), set()) if cause.subject == "route" else set()
-        subject = next(iter(made_by)) if len(made_by) == 1 else _subject(cause.subject, row, by_ip)
-        subjects.setdefault(subject, []).extend(places[alike])
-    return subjects
-
-
-def _virtual_services(routes: pd.DataFrame | None) -> dict[tuple[str, str], set[Subject]]:
-    """VirtualServices behind the routes of a proxy and host."""
-    found: dict[tuple[str, str], set[Subject]] = {}
-    if routes is None:
-        return found
-    for row in in_use(routes[routes.virtual_service.notna()]).itertuples():
-        namespace = row.virtual_service_namespace if isinstance(row.virtual_service_namespace, str) else ""
-        for domain in row.domains:
-            found.setdefault((str(row.proxy), _host(domain)), set()).add(
-                Subject("VirtualService", row.virtual_service, namespace)
-            )
-    return found
-
-
-def _host(authority: Any) -> str:
-    return str(authority).partition(":")[0]
-
-
-def _subject(kind: str, row: Any, by_ip: Mapping[str, Any]) -> Subject:
-    service = _service(row.service)
-    if kind == "host" and isinstance(row.upstream_host, str):
-        pod = by_ip.get(row.upstream_host.rpartition(":")[0].strip("[]"))
-        if pod is not None:
-            return Subject("Pod", pod.pod, pod.namespace)
-        if isinstance(row.proxy, str) and row.proxy != row.outer_proxy:
-            name, _, namespace = row.proxy.rpartition(".")
-            return Subject("Pod", name or namespace, namespace if name else "")
-        return Subject("Endpoint", row.upstream_host, service.namespace)
-    if kind == "client":
-        return Subject("Client", row.client if isinstance(row.client, str) else "unknown")
-    if kind == "route" and isinstance(row.route_name, str) and row.route_name != "default":
-        return Subject("Route", row.route_name, service.namespace)
-    if kind == "policy":
-        details = parse_details(row.response_code_details)
-        if details and details.policy:
-            namespace, _, name = details.policy.partition("/")
-            return Subject("AuthorizationPolicy", name, namespace)
-    if kind == "proxy" and isinstance(row.proxy, str):
-        name, _, namespace = row.proxy.rpartition(".")
-        return Subject("Proxy", name or namespace, namespace if name else "")
-    if kind == "authority":
-        return Subject("Host", row.authority if isinstance(row.authority, str) else "none")
-    return service
-
-
-def _service(service: Any) -> Subject:
-    if not isinstance(service, str):
-        return Subject("Mesh")
-    host = service.rpartition(":")[0] or service if service.count(":") == 1 else service
-    name, _, rest = host.partition(".")
-    if ".svc" not in rest:
-        return Subject("Host", host)
-    return Subject("Service", name, rest.partition(".")[0])
 
 
 def _finding(case: _Case, gap: str, objects: pd.DataFrame | None) -> Finding:
@@ -319,6 +234,7 @@ def _finding(case: _Case, gap: str, objects: pd.DataFrame | None) -> Finding:
     )
 
 
+_PODS = ("Pod", "Proxy")
 _REFS = {"missing_cluster": ("MNB0101",), "slow_replica": ("MNB0201",), "slow_upstream": ("MNB0201",)}
 
 
@@ -358,14 +274,14 @@ def _evidence(case: _Case) -> tuple[Evidence, ...]:
 
 def _names(case: _Case) -> dict[str, str]:
     row = case.rows.iloc[0]
-    service = _service(row.service)
+    service = service_of(row.service)
     subject = case.subject
     cluster = ClusterName.parse(row.upstream_cluster) if isinstance(row.upstream_cluster, str) else None
     return {
         "service": (cluster.fqdn if cluster else "") or str(row.service),
         "name": subject.name if subject.kind in ("AuthorizationPolicy", "Service") else service.name,
         "namespace": subject.namespace or service.namespace or "NAMESPACE",
-        "pod": subject.name if subject.kind in ("Pod", "Proxy") else "POD",
+        "pod": next((each.name for each in (subject, *sorted(case.failing, key=str)) if each.kind in _PODS), "POD"),
         "authority": str(row.authority),
         "path": str(row.path),
     }
@@ -373,13 +289,27 @@ def _names(case: _Case) -> dict[str, str]:
 
 def _with_objects(case: _Case, objects: pd.DataFrame | None, usual: tuple[Fix, ...]) -> tuple[Fix, ...]:
     """The objects that repair it, and what is usual, unless that is an object as well; a stopgap comes last."""
-    row = case.rows.iloc[0]
-    cluster = ClusterName.parse(row.upstream_cluster) if isinstance(row.upstream_cluster, str) else None
-    host = (cluster.fqdn if cluster else None) or ""
-    authority, path = (text if isinstance(text, str) else "" for text in (row.authority, row.path))
-    made = repairs(Failure(case.cause.key, case.subject, host, authority, path), objects)
+    made = repairs(_failure(case), objects)
     usual = tuple(fix for fix in usual if not made or fix.kind != "yaml")
     return (*usual, *made) if case.cause.key in STOPGAPS else (*made, *usual)
+
+
+def _failure(case: _Case) -> Failure:
+    row = case.rows.iloc[0]
+    clusters = [ClusterName.parse(each) for each in case.rows.upstream_cluster.dropna().unique()]
+    authority, path = (text if isinstance(text, str) else "" for text in (row.authority, row.path))
+    details, codes = case.rows.response_code_details.mode(), case.rows.response_code.mode()
+    return Failure(
+        case.cause.key,
+        case.subject,
+        (clusters[0].fqdn if clusters else None) or "",
+        authority,
+        path,
+        code=int(codes.iloc[0]) if len(codes) else 0,
+        details=str(details.iloc[0]) if len(details) else "",
+        subsets=tuple(sorted({cluster.subset or "" for cluster in clusters if cluster.fqdn == clusters[0].fqdn})),
+        failing=case.failing,
+    )
 
 
 def _fix(cause: Cause, names: Mapping[str, str]) -> tuple[Fix, ...]:

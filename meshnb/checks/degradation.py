@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from meshnb.checks.causes_log import AnyLog, open_log
 from meshnb.checks.registry import check, passed
-from meshnb.checks.requests import has_flag, inbound
+from meshnb.checks.requests import carries, served
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
+from meshnb.model.frame import to_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,10 +53,10 @@ class Change:
     slow_z: float
 
 
-@check(CODE, "Did a service get worse, and since when?", requires=("access_log",))
+@check(CODE, "Did a service get worse, and since when?", requires=("access_log",), scans=("access_log",))
 def degradation(
     *,
-    access_log: pd.DataFrame,
+    access_log: AnyLog,
     min_requests: int = MIN_REQUESTS,
     more_errors: float = MORE_ERRORS,
     slower: float = SLOWER,
@@ -88,14 +90,23 @@ def degradation(
     return found or [passed(CODE, f"None of {looked} hosts got worse.")]
 
 
-def _sent(log: pd.DataFrame) -> pd.DataFrame:
+def _sent(access_log: AnyLog) -> pd.DataFrame:
     """Requests by the host asked for, as the client's side logged them; where that is missing, the server's."""
-    log = log[log.authority.notna() & log.start_time.notna() & log.duration_ms.notna()]
-    side = log[~inbound(log)]
-    log = side if len(side) else log
-    bare = {authority: authority.partition(":")[0] for authority in log.authority.unique()}
-    failed = (log.response_code >= 500).fillna(False).astype(bool) | has_flag(log, "DC") | has_flag(log, "NR")
-    return log.assign(host=[bare[authority] for authority in log.authority], failed=failed)
+    log = open_log(access_log)
+    named = log.ibis(log.table)
+    named = named.filter(named.authority.notnull() & named.start_time.notnull() & named.duration_ms.notnull())
+    sides = log.run(named.group_by(server=served(named)).agg(requests=named.count())).to_pydict()["server"]
+    rows = named.filter(~served(named)) if False in sides else named
+    failed: Any = (rows.response_code >= 500).fill_null(False) | carries(rows, "DC", "NR")
+    rows = rows.mutate(failed=failed, host=rows.authority.split(":")[0])
+    frame = to_pandas(
+        log.run(
+            rows.order_by("file", "line").select(
+                "host", "start_time", "duration_ms", "failed", "upstream_host", "upstream_cluster"
+            )
+        )
+    )
+    return frame.assign(start_time=frame.start_time.dt.tz_localize("UTC"))
 
 
 def _changes(rows: pd.DataFrame, least: int, slower: float) -> list[Change]:

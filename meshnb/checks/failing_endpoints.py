@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from meshnb.checks.causes_log import AnyLog, open_log
 from meshnb.checks.registry import check, passed
-from meshnb.checks.requests import has_flag, inbound
+from meshnb.checks.requests import carries, served
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
+from meshnb.model.frame import to_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +28,11 @@ MIN_FACTOR = 3.0
     "Does an endpoint fail more often than the others of its service?",
     requires=(),
     uses=("access_log", "request_pods", "pods"),
+    scans=("access_log",),
 )
 def failing_endpoints(
     *,
-    access_log: pd.DataFrame | None,
+    access_log: AnyLog | None,
     request_pods: pd.DataFrame | None,
     pods: pd.DataFrame | None,
     min_requests: int = MIN_REQUESTS,
@@ -63,7 +66,7 @@ def failing_endpoints(
 
 
 def _counted(
-    access_log: pd.DataFrame | None, request_pods: pd.DataFrame | None, pods: pd.DataFrame | None
+    access_log: AnyLog | None, request_pods: pd.DataFrame | None, pods: pd.DataFrame | None
 ) -> tuple[pd.DataFrame | None, str]:
     """Service, endpoint, pod, namespace, version, requests and failed, from the log or else from the metrics."""
     if access_log is not None:
@@ -73,15 +76,23 @@ def _counted(
     return None, ""
 
 
-def _of_log(log: pd.DataFrame, pods: pd.DataFrame | None) -> pd.DataFrame:
-    sent = log[log.upstream_host.notna() & log.upstream_cluster.notna() & ~inbound(log)]
-    names = {cluster: ClusterName.parse(cluster).fqdn or cluster for cluster in sent.upstream_cluster.unique()}
-    failed = (sent.response_code >= 500).fillna(False).astype(bool) | has_flag(sent, "UF") | has_flag(sent, "UT")
+def _of_log(access_log: AnyLog, pods: pd.DataFrame | None) -> pd.DataFrame:
+    log = open_log(access_log)
+    sent = log.ibis(log.table)
+    sent = sent.filter(sent.upstream_host.notnull() & sent.upstream_cluster.notnull())
+    sent = sent.filter(~served(sent))
+    failed: Any = (sent.response_code >= 500).fill_null(False) | carries(sent, "UF", "UT")
+    late: Any = carries(sent, "UT")
+    counted = sent.group_by("upstream_cluster", endpoint=sent.upstream_host).agg(
+        requests=sent.count(), failed=failed.cast("int64").sum(), timeouts=late.cast("int64").sum()
+    )
+    table = to_pandas(log.run(counted))
+    counts = ["requests", "failed", "timeouts"]
     table = (
-        sent.assign(service=[names[c] for c in sent.upstream_cluster], endpoint=sent.upstream_host)
-        .assign(failed=failed, late=has_flag(sent, "UT"))
-        .groupby(["service", "endpoint"])
-        .agg(requests=("failed", "size"), failed=("failed", "sum"), timeouts=("late", "sum"))
+        table.assign(service=[ClusterName.parse(cluster).fqdn or cluster for cluster in table.upstream_cluster])
+        .astype(dict.fromkeys(counts, "int64"))
+        .groupby(["service", "endpoint"])[counts]
+        .sum()
         .reset_index()
     )
     by_ip = {} if pods is None else {row.ip: row for row in pods[pods.ip.notna()].itertuples()}

@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from meshnb.checks.causes_log import AnyLog, Log, open_log
 from meshnb.checks.registry import check, passed
-from meshnb.checks.requests import has_flag, inbound, matching
+from meshnb.checks.requests import answered, carries, has_flag, matching, served
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
+from meshnb.model.frame import to_pandas
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
 CODE = "MNB0257"
@@ -47,21 +50,26 @@ class _Late:
     "Are requests lost because configuration or endpoints reach proxies late?",
     requires=("access_log",),
     uses=("pods", "control_plane"),
+    scans=("access_log",),
     severity=Severity.WARNING,
 )
 def late_discovery(
     *,
-    access_log: pd.DataFrame,
+    access_log: AnyLog,
     pods: pd.DataFrame | None,
     control_plane: pd.DataFrame | None,
     min_failed: int = MIN_FAILED,
     late_s: float = LATE_S,
 ) -> list[Finding]:
     """One finding per address without pod, or per host of a proxy that had no configuration for a while."""
-    log = access_log[access_log.start_time.notna() & ~inbound(access_log)]
-    if log.empty:
+    log = open_log(access_log)
+    sent = log.ibis(log.table)
+    sent = sent.filter(sent.start_time.notnull())
+    sent = sent.filter(~served(sent))
+    if not log.run(sent.agg(requests=sent.count())).to_pydict()["requests"][0]:
         return [_unknown("No proxy on the client's side logged a request.")]
-    gaps = [*_ghosts(log, pods), *_transient(log)]
+    lost = answered(log, sent.filter(carries(sent, "UF", *_FLAGS)), [*_SHOWN, "method", "upstream_cluster"])
+    gaps = [*_ghosts(lost, pods), *_transient(lost, log, sent)]
     late = [gap for gap in gaps if len(gap.rows) >= min_failed and gap.seconds >= late_s]
     if late:
         return [_finding(gap, control_plane) for gap in late]
@@ -71,11 +79,11 @@ def late_discovery(
     return [passed(CODE, f"No configuration was late for {late_s:g} s; the longest gap was {longest:.1f} s.")]
 
 
-def _ghosts(log: pd.DataFrame, pods: pd.DataFrame | None) -> list[_Late]:
+def _ghosts(lost: pd.DataFrame, pods: pd.DataFrame | None) -> list[_Late]:
     """Failed connections to addresses that no pod has."""
     if pods is None or pods.empty:
         return []
-    failed = log[has_flag(log, "UF") & log.upstream_host.notna() & log.upstream_cluster.notna()]
+    failed = lost[has_flag(lost, "UF") & lost.upstream_host.notna() & lost.upstream_cluster.notna()]
     there = set(pods.ip.dropna())
     # hosts outside of the mesh never have pods
     failed = failed[
@@ -93,18 +101,37 @@ def _ghosts(log: pd.DataFrame, pods: pd.DataFrame | None) -> list[_Late]:
     ]
 
 
-def _transient(log: pd.DataFrame) -> list[_Late]:
+def _transient(lost: pd.DataFrame, log: Log, sent: ir.Table) -> list[_Late]:
     """Hosts of a proxy that had no cluster, route or endpoint, and were served afterwards."""
+    asked = lost[lost.authority.notna() & lost.method.notna() & lost.path.notna()]
+    groups = [
+        (flag, key, rows)
+        for flag in _FLAGS
+        for key, rows in asked[has_flag(asked, flag)].groupby(["proxy", "authority", "path"], sort=True)
+    ]
+    last = _last_served([key for _, key, _ in groups], log, sent)
     found = []
-    for flag in _FLAGS:
-        failed = log[has_flag(log, flag) & log.authority.notna() & log.method.notna()]
-        for (proxy, authority, path), rows in failed.groupby(["proxy", "authority", "path"], sort=True):
-            after = log[(log.proxy == proxy) & (log.authority == authority) & (log.path == path)]
-            after = after[after.start_time > rows.start_time.max()]
-            if (after.response_code < 500).any():
-                what = f"found no {_MISSING[flag]} for {authority}{path} at {proxy} ({flag})"
-                found.append(_Late(what, Subject("Host", str(authority)), rows, closed=True))
+    for flag, (proxy, authority, path), rows in groups:
+        if (proxy, authority, path) in last and last[proxy, authority, path] > rows.start_time.max():
+            what = f"found no {_MISSING[flag]} for {authority}{path} at {proxy} ({flag})"
+            found.append(_Late(what, Subject("Host", str(authority)), rows, closed=True))
     return found
+
+
+def _last_served(keys: list[tuple[str, str, str]], log: Log, sent: ir.Table) -> dict[tuple[str, str, str], Any]:
+    """When a proxy, host and path were last answered with a status below 500."""
+    import pyarrow as pa
+
+    if not keys:
+        return {}
+    columns = [pa.array(column, pa.string()) for column in zip(*dict.fromkeys(keys), strict=True)]
+    wanted = log.ibis(log.lend(pa.table(dict(zip(("by", "host", "where"), columns, strict=True)))))
+    good = sent.filter((sent.response_code < 500).fill_null(False))
+    same: Any = [good.proxy == wanted.by, good.authority == wanted.host, good.path == wanted.where]
+    good = good.semi_join(wanted, same)
+    rows = to_pandas(log.run(good.group_by("proxy", "authority", "path").agg(at=good.start_time.max())))
+    times = rows["at"].dt.tz_localize("UTC")
+    return dict(zip(zip(rows.proxy, rows.authority, rows.path, strict=True), times, strict=True))
 
 
 _MISSING = {"NC": "cluster", "NR": "route", "UH": "endpoint"}

@@ -105,26 +105,13 @@ def object_slips(thing: Mapping[str, Any]) -> Iterator[Slip]:
     if not isinstance(spec, Mapping):
         yield Slip("it has no spec", "spec")
         return
-    yield from _shaped(spec, _SHAPE, "spec")
+    yield from _shaped(spec, _SHAPE, "spec", "spec")
     meta = thing.get("metadata")
     namespace = str(meta.get("namespace") or "default") if isinstance(meta, Mapping) else "default"
-    ingress, egress = (_mappings(spec.get(name)) for name in ("ingress", "egress"))
-    for number, listener in enumerate(ingress):
-        if not _port(listener):
+    for number, listener in enumerate(_items(spec.get("ingress"))):
+        if isinstance(listener, Mapping) and not _has_port(listener):
             yield Slip("an ingress listener names no port", f"spec.ingress[{number}]")
-    for number, listener in enumerate(egress):
-        where = f"spec.egress[{number}]"
-        hosts = listener.get("hosts")
-        if not hosts:
-            yield Slip("an egress listener names no hosts", where)
-        for index, host in enumerate(hosts if isinstance(hosts, list) else []):
-            if isinstance(host, str) and (problem := host_problem(host)):
-                better = host_correction(host, namespace)
-                yield Slip(f"the host {host} {problem}", f"{where}.hosts[{index}]", better=better, wrong=host)
-        if "port" in listener and not _port(listener):
-            yield Slip("the port of an egress listener has no number", f"{where}.port")
-        if "port" not in listener and number < len(egress) - 1:
-            yield Slip("an egress listener without a port must be the last one", where)
+    yield from _egress_slips(_items(spec.get("egress")), namespace)
     policy = spec.get("outboundTrafficPolicy")
     if isinstance(policy, Mapping) and policy.get("mode") not in ("ALLOW_ANY", "REGISTRY_ONLY"):
         left_out = not policy.get("mode")
@@ -134,43 +121,56 @@ def object_slips(thing: Mapping[str, Any]) -> Iterator[Slip]:
         yield Slip(what, "spec.outboundTrafficPolicy", severity=severity)
 
 
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [one if isinstance(one, Mapping) else {"port": {"number": 1}, "hosts": [0]} for one in _items(value)]
+def _egress_slips(egress: Sequence[Any], namespace: str) -> Iterator[Slip]:
+    for number, listener in enumerate(egress):
+        if not isinstance(listener, Mapping):  # told of its shape
+            continue
+        where = f"spec.egress[{number}]"
+        hosts = listener.get("hosts")
+        if not hosts:
+            yield Slip("an egress listener names no hosts", where)
+        for index, host in enumerate(_items(hosts)):
+            if isinstance(host, str) and (problem := host_problem(host)):
+                better = host_correction(host, namespace)
+                yield Slip(f"the host {host} {problem}", f"{where}.hosts[{index}]", better=better, wrong=host)
+        if "port" in listener and not _has_port(listener):
+            yield Slip("the port of an egress listener has no number", f"{where}.port")
+        if "port" not in listener and number < len(egress) - 1:
+            yield Slip("an egress listener without a port must be the last one", where)
 
 
-def _port(listener: Mapping[str, Any]) -> bool:
+def _has_port(listener: Mapping[str, Any]) -> bool:
     port = listener.get("port")
-    # what is no mapping at all is told of its shape
+    # what is no mapping is told of its shape
     return bool(port.get("number")) if isinstance(port, Mapping) else port is not None
 
 
-def _shaped(value: Any, shape: Any, path: str) -> Iterator[Slip]:
+def _shaped(value: Any, shape: Any, path: str, name: str) -> Iterator[Slip]:
     """Fields that do not exist, and values of another kind than their field takes."""
-    name = re.split(r"\.(?!.*\.)", path)[-1]
     if shape is None or value is None:
         return
     if isinstance(shape, list):
         if not isinstance(value, list):
             yield Slip(f"{name} must be a list", path)
         for number, one in enumerate(_items(value)):
-            below = f"{path}[{number}]"
-            yield from [Slip(f"{name}[{number}] is empty", below)] if one is None else _shaped(one, shape[0], below)
+            below, called = f"{path}[{number}]", f"{name}[{number}]"
+            yield from [Slip(f"{called} is empty", below)] if one is None else _shaped(one, shape[0], below, called)
     elif shape is str and not isinstance(value, str):
         yield Slip(f"{name} must be a text: write it in quotes", path)
     elif shape is int and not (isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536):
-        yield Slip(f"{name} must be a number from 1 to 65535", path)
+        yield Slip(f"{name} must be a whole number from 1 to 65535", path)
     elif (shape is dict or isinstance(shape, dict)) and not isinstance(value, Mapping):
         yield Slip(f"{name} must be a mapping", path)
     elif shape is dict:
         for key, one in value.items():
-            yield from _shaped(one, str, f"{path}.{key}")
+            yield from _shaped(one, str, f"{path}.{key}", str(key))
     elif isinstance(shape, dict):
         for key, one in value.items():
             if key not in shape:
                 near = difflib.get_close_matches(str(key), shape, n=1)
                 yield Slip(f"there is no field {key}{f' ({near[0]} is meant?)' if near else ''}", f"{path}.{key}")
             else:
-                yield from _shaped(one, shape[key], f"{path}.{key}")
+                yield from _shaped(one, shape[key], f"{path}.{key}", str(key))
 
 
 def _items(value: Any) -> list[Any]:

@@ -110,11 +110,11 @@ def frame() -> pd.DataFrame:
 
 
 @returns(RESPONSE_FLAGS)
-def count_flags(flags: Iterable[object]) -> pd.DataFrame:
+def count_flags(flags: Iterable[object] | Mapping[object, int]) -> pd.DataFrame:
     """The flags that occur in a log, most frequent first, with their meaning.
 
     Args:
-        flags: the column `flag_set` of an access log.
+        flags: the column `flag_set` of an access log, or how many rows there are of each value of it.
 
     Example:
         >>> count_flags(["UF,URX", "UF", None])[["flag", "requests"]].values.tolist()

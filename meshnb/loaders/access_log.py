@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from meshnb.loaders.access_log_lines import (
 from meshnb.loaders.access_log_native import clean_files
 from meshnb.loaders.access_log_spill import copy_to, spill
 from meshnb.loaders.access_log_sql import OTHER_REASONS, Plan, name
+from meshnb.loaders.access_log_whole import MoreKeys, sifted_table, whole_table
 from meshnb.model.frame import returns, to_pandas
 from meshnb.model.tables.logs import ACCESS_LOG, SKIPPED_LINES
 
@@ -43,7 +45,7 @@ def read_access_log(
     Istio's JSON and TEXT and Envoy's default format are told apart line by line. Lines that are no access log (Envoy's
     and pilot-agent's own, or damaged ones) are counted in `.attrs["skipped"]`; `scan_access_log(paths).skipped` lists
     them. Keys and fields beyond Istio's become columns of their own at the end; keys are looked for in the first lines
-    and in 32 other places of a file.
+    of a file and in a line of each further megabyte.
 
     Args:
         paths: files (plain, gzip, zstd), globs, folders, `-` for standard input, or several of them. Output of
@@ -163,7 +165,13 @@ class AccessLog:
             UsageError: no such column, or a condition is not an expression over the columns.
         """
         chosen = self.columns if columns is None else [self._known(column) for column in columns]
-        table = self._whole(chosen)
+        try:
+            # where a format was given, its keys are all that count
+            table = self._whole(chosen, look=columns is None and self._plan.keys.items() >= JSON_KEYS.items())
+        except MoreKeys as more:
+            keys = {**self._plan.keys, **{key: key for key in more.keys}}
+            self._plan = replace(self._plan, keys=keys)
+            return self.to_pandas()
         if table is None:
             table = self._sifted(chosen)
         if self._expected and not len(table) and not self._conditions:
@@ -175,11 +183,9 @@ class AccessLog:
         df.attrs["skipped"] = dict(Counter(self.skipped.reason))
         return df
 
-    def _whole(self, columns: Sequence[str]) -> pa.Table | None:
+    def _whole(self, columns: Sequence[str], *, look: bool) -> pa.Table | None:
         """The rows, if the files are clean: then nothing is skipped."""
         import duckdb
-
-        from meshnb.loaders.access_log_whole import sifted_table, whole_table
 
         if self._conditions and ("line" not in columns or "line" in self._where):
             return None  # the engine numbers no rows, or has to number all
@@ -190,7 +196,7 @@ class AccessLog:
             if self._conditions:
                 table = sifted_table(clean, self._plan, columns, self._where)
             else:
-                table = whole_table(clean, self._plan, columns)
+                table = whole_table(clean, self._plan, columns, look=look)
         except (duckdb.Error, OSError):
             return None  # not so clean after all, or the condition is none: the careful way tells
         if table is not None:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import UsageError
+from meshnb.loaders.access_log_count import LineCount
 from meshnb.loaders.access_log_lines import Damage, Lines, LogFile
-from meshnb.loaders.access_log_native import LineCount, clean_files, import_meanwhile, native_query
+from meshnb.loaders.access_log_native import clean_files, import_meanwhile, native_query
 from meshnb.loaders.access_log_sql import Plan, pick, query
 from meshnb.model.tables.logs import ACCESS_LOG
 

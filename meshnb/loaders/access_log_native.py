@@ -13,7 +13,7 @@ import os
 import re
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING
 
 from meshnb.errors import MeshnbError
 from meshnb.loaders.access_log_format import JSON_KEYS, TextFormat
-from meshnb.loaders.access_log_lines import BLOCK, LogFile, open_log
+from meshnb.loaders.access_log_lines import LogFile, open_log
 from meshnb.loaders.access_log_sql import NUMBERS, Plan, name, quote
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    pass
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _HEAD, _TAIL = 128 << 10, 32 << 10
@@ -99,11 +98,12 @@ def _clean(file: LogFile, plan: Plan) -> Clean | None:
 
 def _ends(file: LogFile) -> tuple[str, list[bytes]]:
     """How a file is compressed, and its first lines; if it is not, its last ones too."""
-    compression = _compression(file.path)
+    compression = compression_of(file.path)
     if compression != "none":
         with open_log(file.path) as stream:
             head = stream.read(_HEAD)
-            return compression, _split(head, whole=not stream.read(1))
+            whole = len(head) <= _HEAD and not stream.read(1)
+            return compression, _split(head[:_HEAD], whole=whole)
     with file.path.open("rb") as raw:
         head = raw.read(_HEAD)
         size = raw.seek(0, os.SEEK_END)
@@ -244,60 +244,8 @@ def import_meanwhile(*modules: str) -> None:
     threading.Thread(target=lambda: [import_module(module) for module in modules]).start()
 
 
-class LineCount:
-    """Counts lines on a thread of its own, while an engine reads the files.
-
-    The engine's readers pass over blank lines; where there are none, the number of a row is the number of its line. Nor
-    do they tell that a zstd file was cut short.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._lines = 0
-        self._damaged = False
-        self._thread = threading.Thread(target=self._count, args=(paths,), daemon=True)
-        self._thread.start()
-
-    def _count(self, paths: Sequence[Path]) -> None:
-        try:
-            for path in paths:
-                self._lines += _count_lines(path)
-        except (OSError, EOFError, ValueError, zlib.error, MeshnbError):
-            self._damaged = True
-
-    def lines(self) -> int:
-        """How many there are, when all are counted; -1 if a file is damaged."""
-        self._thread.join()
-        return -1 if self._damaged else self._lines
-
-
-def _count_lines(path: Path) -> int:
-    import numpy as np
-
-    ends = np.empty(BLOCK, np.bool_)
-    count, last = 0, ord("\n")
-    for text in _blocks(path):
-        count += int(np.count_nonzero(np.equal(text, ord("\n"), out=ends[: len(text)])))
-        last = int(text[-1])
-    return count + (last != ord("\n"))
-
-
-def _blocks(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
-    """The text of a file, unpacked, block after block."""
-    import numpy as np
-
-    if _compression(path) != "none":
-        with open_log(path) as stream:
-            while chunk := stream.read(BLOCK):
-                whole = np.frombuffer(chunk, np.uint8)
-                yield from (whole[at : at + BLOCK] for at in range(0, len(whole), BLOCK))
-        return
-    block = np.empty(BLOCK >> 5, np.uint8)  # stays in the processor's cache
-    with path.open("rb", buffering=0) as plain:
-        while size := plain.readinto(block.data):
-            yield block[:size]
-
-
-def _compression(path: Path) -> str:
+def compression_of(path: Path) -> str:
+    """`gzip`, `zstd` or `none`, told by a file's first bytes."""
     with path.open("rb") as raw:
         magic = raw.read(4)
     return next((how for start, how in _COMPRESSED.items() if magic.startswith(start)), "none")

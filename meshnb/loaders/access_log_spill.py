@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshnb.loaders.access_log_count import LineCount
 from meshnb.loaders.access_log_engine import query_rows, run
-from meshnb.loaders.access_log_native import LineCount, clean_files, native_query
+from meshnb.loaders.access_log_native import clean_files, native_query
 from meshnb.loaders.access_log_sql import name, quote
 
 if TYPE_CHECKING:

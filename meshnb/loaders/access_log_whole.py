@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from meshnb.loaders.access_log_count import LineCount
 from meshnb.loaders.access_log_engine import connected, in_utc, named_rows
 from meshnb.loaders.access_log_native import (
     TYPES,
     Clean,
-    LineCount,
     Source,
     import_meanwhile,
     native_query,
@@ -31,27 +31,43 @@ _CHUNK = 1 << 14
 """Rows of a chunk that is repeated."""
 
 
-def whole_table(files: Sequence[Clean], plan: Plan, columns: Sequence[str]) -> pa.Table | None:
+class MoreKeys(Exception):  # noqa: N818 - not an error: the files are read again with these
+    """Lines have keys that were not known of.
+
+    Args:
+        keys: the keys.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        super().__init__(", ".join(keys))
+        self.keys = keys
+
+
+def whole_table(files: Sequence[Clean], plan: Plan, columns: Sequence[str], *, look: bool = False) -> pa.Table | None:
     """Columns of all rows of clean files, in order; nothing if a row is not a line, so that it has no number.
 
     Args:
         files: the files.
         plan: which columns there are.
         columns: those wanted.
+        look: whether to look for keys of JSON lines that the plan does not have.
 
     Raises:
         duckdb.Error: a file is not as clean as it looked.
+        MoreKeys: there are such keys.
     """
     tables = []
     with connected() as connection:
         for file in files:
             source = source_of(file, plan, {*columns, "response_flags"})
             query = connection.sql(_select(source, columns))
-            count = LineCount([file.file.path])
+            count = LineCount([file.file.path], look=look and file.text_format is None)
             import_meanwhile("pandas")
             rows = query.to_arrow_table()
             if count.lines() != len(rows):
                 return None
+            if unknown := [key for key in count.seen_keys() if key not in plan.keys]:
+                raise MoreKeys(unknown)
             tables.append(_completed(rows, file, columns))
     import pyarrow as pa  # here, since the engine starts a tenth of a second earlier without it
 

@@ -42,6 +42,8 @@ _CHARTS = {
     "bytes": (("xds_rx_max", "xds_rx_median", "xds_tx_max", "xds_tx_median"), "Configuration on the wire"),
     "rejects": (("rejects",), "Configuration refused by proxies, in five minutes"),
 }
+_STACKED = ("updates", "triggers", "pushes")
+"""Charts of parts that make a sum."""
 _COMPARED = {
     "events": "changes",
     "batches": "batches pushed together",
@@ -135,16 +137,18 @@ class ControlPlaneViews(ControlPlaneTables):
         import pandas as pd
 
         from meshnb.tuning.catalogue import query
-        from meshnb.views.charts import lines
+        from meshnb.views.charts import lines, stacked
 
         if name not in _CHARTS:
             raise UsageError(f"no chart {name!r}", hint=", ".join(_CHARTS))
         names, title = _CHARTS[name]
         parts = [self._drawn(one, window) for one in names if one in self._recordings]
         frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"time": [], "value": [], "series": []})
+        unit = query(names[0]).unit
+        if name in _STACKED:
+            return stacked(frame, time="time", value="value", color="series", title=title, unit=unit)
         limit = _MARKS.get(name)
         marks = {limit.removesuffix("_s").replace("_", " "): getattr(self.thresholds, limit)} if limit else None
-        unit = query(names[0]).unit
         return lines(frame, x="time", y="value", color="series", title=title, unit=unit, marks=marks)
 
     def _drawn(self, name: str, window: str | Window) -> pd.DataFrame:

@@ -198,7 +198,7 @@ class Mesh(
         from meshnb.runbook.participants import participants
         from meshnb.views.tables import table
 
-        log = None if self.absent("access_log") else self.access_log()
+        log = None if self.absent("access_log") else self.scan("access_log")
         return table(participants(log, self.check("MNB0310", "MNB0311")), title="Who fails the requests?")
 
     def table(self, name: str) -> pd.DataFrame:

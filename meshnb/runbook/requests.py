@@ -271,13 +271,17 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
             A table; `.df` has request_id, path, client, client_code, client_flags, client_ms, server, server_code,
             server_flags, server_ms and ended_by: who ended the request.
         """
+        from meshnb.checks.requests import answered, sides
         from meshnb.views.tables import table
 
-        client, server = self.requests(host), self.requests("", side="server")
+        log = self.scan("access_log")
+        client, server = sides(log.ibis(log.table), host)
         if failed:
-            client = client[(client.response_code >= 500) | (client.response_code == 0)]
+            client = client.filter(((client.response_code >= 500) | (client.response_code == 0)).fill_null(False))
         keep = ["request_id", "path", "proxy", "response_code", "flag_set", "duration_ms"]
-        joined = client[keep].merge(server[keep].drop(columns="path"), on="request_id", how="left", suffixes=("", "_s"))
+        ours = answered(log, client, keep)
+        theirs = answered(log, server.semi_join(client, "request_id"), [name for name in keep if name != "path"])
+        joined = ours.merge(theirs, on="request_id", how="left", suffixes=("", "_s"))
         joined["ended_by"] = [_ended_by(row) for row in joined.itertuples()]
         names = {
             "proxy": "client",
@@ -296,21 +300,15 @@ class RequestViews(EnvoyTables, LogTables, ObjectTables):
         """
         import pandas as pd
 
-        from meshnb.checks.requests import has_flag, success_rate
+        from meshnb.checks.requests import sides, success
         from meshnb.views.tables import table
 
-        client = self.requests(host)
-        both = self.requests("", side="server")
-        server = both[both.request_id.isin(set(client.request_id.dropna()))]
-        rows: list[dict[str, Any]] = [
-            {
-                "reporter": name,
-                "requests": len(log),
-                "success": success_rate(log),
-                "code_0_dc": int((has_flag(log, "DC") & (log.response_code == 0)).sum()),
-                "errors_5xx": int((log.response_code >= 500).sum()),
-            }
-            for name, log in (("source (client's side)", client), ("destination (server's side)", server))
+        log = self.scan("access_log")
+        client, server = sides(log.ibis(log.table), host)
+        server = server.semi_join(client, "request_id")
+        rows = [
+            {"reporter": name, **success(log, side)}
+            for name, side in (("source (client's side)", client), ("destination (server's side)", server))
         ]
         return table(pd.DataFrame(rows), title="Success by reporter")
 

@@ -68,7 +68,7 @@ def _read(source: Source) -> tuple[str, list[Slip], Sequence[Object]]:
 
 
 def read_sidecars(sources: Sequence[Source]) -> list[Object]:
-    r"""The Sidecar objects of YAML texts, files and objects; of two with one name the last, as `kubectl apply` leaves it.
+    r"""The Sidecar objects of YAML texts, files and objects; of two with one name the last, as `kubectl` leaves it.
 
     Args:
         sources: YAML text, paths, or objects.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from meshnb.checks.causes_log import Log, open_log
 from meshnb.errors import FormatError, NotFound, UsageError
-from meshnb.loaders.access_log import scan_access_log
+from meshnb.loaders.access_log import AccessLog, scan_access_log
 from meshnb.loaders.access_log_lines import LogFile
 from meshnb.loaders.log_times import lines_between
-from meshnb.model.frame import Frame, returns
+from meshnb.model.frame import returns
 from meshnb.model.tables.logs import (
     ACCESS_LOG,
     DEBUG_LOG,
@@ -54,7 +54,14 @@ class LogTables(MeshBase):
             >>> meshnb.open("demo/missing-subset").access_log()["flag_set"].dropna().unique().tolist()
             ['NC']
         """
-        return self._logs(proxy, "access_log", ACCESS_LOG)
+        files = self._log_files(proxy)
+        if not files:
+            return ACCESS_LOG.empty()
+        if ("access_log", proxy) not in self._made:
+            log = self._scanned(files)
+            self._made["access_log", proxy] = log.to_pandas()
+            self._made["skipped_lines", proxy] = log.skipped
+        return self._made["access_log", proxy].copy(deep=False)
 
     def scan(self, name: str) -> Log:
         """The access logs of all proxies within the window, to be asked without their rows in memory.
@@ -74,7 +81,7 @@ class LogTables(MeshBase):
         files = self._log_files("")
         if ("access_log", "") in self._made or not files:
             return open_log(self.access_log())
-        return open_log(scan_access_log(files).filter(self._in_window()))
+        return open_log(self._scanned(files))
 
     def container_log(self, pod: str, container: str) -> str:
         """The log of a container as it was captured, within the window of the mesh (both ends included).
@@ -105,7 +112,12 @@ class LogTables(MeshBase):
         Raises:
             NotFound: the snapshot holds no log of this proxy.
         """
-        return self._logs(proxy, "skipped_lines", SKIPPED_LINES)
+        files = self._log_files(proxy)
+        if not files:
+            return SKIPPED_LINES.empty()
+        if ("skipped_lines", proxy) not in self._made:
+            self._made["skipped_lines", proxy] = self._scanned(files).skipped
+        return self._made["skipped_lines", proxy].copy(deep=False)
 
     @returns(RESPONSE_FLAGS)
     def response_flags(self, proxy: str = "") -> pd.DataFrame:
@@ -124,7 +136,10 @@ class LogTables(MeshBase):
         """
         from meshnb.envoy.flags import count_flags
 
-        return count_flags(self.access_log(proxy)["flag_set"])
+        log = self._opened if not proxy else self._opened_of(proxy, "flag_set")
+        rows = log.ibis(log.table)
+        seen = log.run(rows.group_by("flag_set").agg(requests=rows.count())).to_pydict()
+        return count_flags(dict(zip(seen["flag_set"], seen["requests"], strict=True)))
 
     @returns(DEBUG_LOG)
     def debug_log(self, proxy: str = "") -> pd.DataFrame:
@@ -199,16 +214,14 @@ class LogTables(MeshBase):
             proxy=proxy,
         )
 
-    def _logs(self, proxy: str, table: str, frame: Frame) -> pd.DataFrame:
-        """One of the two tables that reading the logs makes; both are kept."""
-        files = self._log_files(proxy)
-        if not files:
-            return frame.empty()
-        if (table, proxy) not in self._made:
-            log = scan_access_log(files).filter(self._in_window())
-            self._made["access_log", proxy] = log.to_pandas()
-            self._made["skipped_lines", proxy] = log.skipped
-        return self._made[table, proxy].copy(deep=False)
+    def _scanned(self, files: list[LogFile]) -> AccessLog:
+        """Logs within the window, not read yet."""
+        return scan_access_log(files).filter(self._in_window())
+
+    def _opened_of(self, proxy: str, *columns: str) -> Log:
+        """Columns of the log of one proxy, to be asked; those of the others are not read for it."""
+        made, files = self._made.get(("access_log", proxy)), self._log_files(proxy)
+        return open_log(self._scanned(files) if made is None and files else self.access_log(proxy), columns)
 
     def _log_files(self, proxy: str) -> list[LogFile]:
         """Logs of the proxies that are there; those that are not are kept in `gaps`."""

@@ -203,8 +203,19 @@ def _row(measure: Measure, recorded: Recorded, thresholds: Thresholds) -> dict[s
     text = f"{_number(peak, row['unit'])} at its peak"
     limit = row["warning"] if row["warning"] is not None else row["critical"]
     if limit is None:
-        return row | {"verdict": SEEN, "statement": text}
+        return row | {"verdict": SEEN, "statement": f"{text}{_most(measure, names, recorded)}"}
     return row | {"verdict": OK, "held_s": 0.0, "statement": f"{text}, not above {_number(limit, row['unit'])}"}
+
+
+def _most(measure: Measure, names: tuple[str, ...], recorded: Recorded) -> str:
+    """The type that makes most of a sum; empty for what has no types, or where several make as much."""
+    frame = recorded.frames[names[0]]
+    if not measure.total or "type" not in frame:
+        return ""
+    by_type = frame.groupby("type", observed=True)["value"].sum().sort_values(ascending=False)
+    if len(by_type) < 2 or not by_type.iloc[0] > by_type.iloc[1]:
+        return ""
+    return f", {100 * by_type.iloc[0] / by_type.sum():.0f} % of it {by_type.index[0]}"
 
 
 def _missing(measure: Measure, names: tuple[str, ...], recorded: Recorded) -> tuple[str, str] | None:

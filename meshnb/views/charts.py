@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from html import escape
-from statistics import median
+from itertools import pairwise
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import UsageError
@@ -20,12 +22,14 @@ PLOTLY_MEDIA = "application/vnd.plotly.v1+json"
 
 MAX_POINTS = 1500
 """Points drawn in one chart; more are thinned out evenly, and the chart says so."""
+MAX_COLUMNS = 120
+"""Columns drawn side by side; of more points each column is the mean of several, and the chart says so."""
 
 
 class Chart:
     """A chart as a notebook shows it: plotly JSON, a static SVG, and the same in words.
 
-    Made by `bar`, `timeline`, `lines` or `durations`.
+    Made by `bar`, `timeline`, `stacked`, `lines` or `durations`.
 
     Args:
         spec: what is drawn.
@@ -192,6 +196,49 @@ def timeline(
             note=_missing(len(moments) - len(seen)), alt=f"{title or 'Timeline'}: {words}.",
         )
     )  # fmt: skip
+
+
+def stacked(df: pd.DataFrame, *, time: str, value: str, color: str, title: str = "", unit: str = "") -> Chart:
+    """A measure over time whose parts make a sum, as columns stacked by `color`.
+
+    Args:
+        df: one row per point and part; a missing value is no part of the sum.
+        time: column of times, the same ones for all parts.
+        value: column of numbers, none below zero.
+        color: column that says which part a point belongs to.
+        title: what the chart shows.
+        unit: unit of the values.
+
+    Raises:
+        UsageError: no such column, or one of other values.
+
+    Example:
+        >>> import pandas as pd
+        >>> at = pd.to_datetime(["2026-11-23T09:00:00Z"] * 2)
+        >>> df = pd.DataFrame({"at": at, "rate": [1.5, 0.5], "type": ["eds", "cds"]})
+        >>> stacked(df, time="at", value="rate", color="type", title="Changes", unit="1/s").alt
+        'Changes: eds 75 %, cds 25 %.'
+    """
+    parts: dict[str, dict[Any, float]] = {}
+    for part, moment, height in zip(s.names(df, color), s.times(df, time), s.numbers(df, value), strict=True):
+        if moment is not None and height is not None:
+            parts.setdefault(part, {})[moment] = height
+    moments = sorted({moment for points in parts.values() for moment in points})
+    many = -(-len(moments) // MAX_COLUMNS) or 1
+    columns = [moments[i : i + many] for i in range(0, len(moments), many)]
+    step = min((b[0] - a[0] for a, b in pairwise(columns)), default=timedelta(minutes=1))
+    sums = {part: sum(points.values()) for part, points in parts.items()}
+    shades, total = s.colors(sorted(parts)), sum(sums.values())
+    starts = tuple(column[0] for column in columns)
+    series = tuple(
+        Series(part, shades[part], starts, tuple(fmean(points.get(at, 0.0) for at in column) for column in columns))
+        for part, points in sorted(parts.items())
+    )
+    note = f"A column is the mean of {many} points." if many > 1 else ""
+    largest = sorted(sums, key=lambda part: (-sums[part], part))
+    said = ", ".join(f"{part} {100 * sums[part] / total:.0f} %" for part in largest) if total else "none"
+    alt = f"{title or 'Columns'}: {said}."
+    return Chart(Spec("timeline", title, unit, series if total else (), step=step, legend=True, note=note, alt=alt))
 
 
 def lines(

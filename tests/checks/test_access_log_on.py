@@ -11,7 +11,8 @@ import yaml
 import meshnb
 from meshnb.checks.access_log_needs import NEEDS
 from meshnb.checks.access_log_on import access_log_format, access_log_on
-from meshnb.checks.access_log_wanted import MeshLogging, levels, mesh_logging, wanted
+from meshnb.checks.access_log_wanted import MeshLogging, by_age, levels, mesh_logging, wanted
+from meshnb.checks.access_log_workload import Workload, workload
 from meshnb.loaders.access_log_format import TEXT_FORMATS, column_of
 from meshnb.loaders.listener_logs import filled
 from meshnb.loaders.mesh_config import read_mesh_config
@@ -143,7 +144,19 @@ def test_elsewhere():
     (found,) = look(access_log_on, sent, telemetries=[mine], mesh={"extensionProviders": [otel]})
     assert "send their access logs elsewhere" in found.summary and "provider otel" in found.summary
     (into,) = look(access_log_on, logger(target="/var/log/access.log"))
-    assert "elsewhere" in into.summary
+    assert "elsewhere" in into.summary and str(into.subject) == "Pod istioinaction/catalog-v1", "MeshConfig says stdout"
+
+
+def test_elsewhere_for_some_listeners_is_not_said_of_all():
+    mine = telemetry("t", "istio-system", {"providers": [{"name": "plain"}, {"name": "otel"}]})
+    plain = {"name": "plain", "envoyFileAccessLog": {}}  # without a path: the standard output
+    mesh = {"extensionProviders": [plain, {"name": "otel", "envoyOtelAls": {"service": "otel", "port": 4317}}]}
+    sent = {"type": "open_telemetry", "target": "outbound|4317||otel", "encoding": None, "format": None}
+    loggers = [logger(), logger(**sent, listener="0.0.0.0_80", direction="OUTBOUND")]
+    (found,) = look(access_log_on, *loggers, telemetries=[mine], mesh=mesh)
+    assert "1 of 1 proxies send the access logs of some listeners elsewhere" in found.summary
+    assert "nothing of those to the standard output" in found.summary
+    assert "It asks for provider otel, which does not write to the standard output." in found.summary, "plain does"
 
 
 def test_filtered():
@@ -172,13 +185,17 @@ def test_statistics_tunnels_bootstrap_and_unused_versions_are_no_logs_and_no_gap
 # Istio's precedence
 
 
-def asked(found: list, mesh: dict, mode: str = "CLIENT", labels: dict | None = None) -> dict[str, bool]:
-    given = levels(telemetries_table(found), namespace="shop", labels=labels or {}, root="istio-system")
+def asked(found: list, mesh: dict, mode: str = "CLIENT", labels: dict | None = None, **more: Any) -> dict[str, bool]:
+    """What is asked for by these Telemetry objects; `more` is what else is known of the workload."""
+    told = levels(by_age(telemetries_table(found)), Workload("shop", labels or {}, **more), root="istio-system")
     logging = mesh_logging(read_mesh_config(json.dumps({"ingressClass": "istio", **mesh})), None)
-    assert logging is not None
-    return {one.provider: not one.disabled for one in wanted(given, logging, mode=mode)}
+    if told.undecided:
+        return {f"{told.undecided}: {told.doubt}": False}
+    return {one.provider: not one.disabled for one in wanted(told.entries, logging or MeshLogging(), mode=mode)}
 
 
+GATEWAY_API = "gateway.networking.k8s.io"
+TO_GATEWAY = {"group": GATEWAY_API, "kind": "Gateway", "name": "gw"}
 A, B = {"providers": [{"name": "a"}]}, {"providers": [{"name": "b"}]}
 DEFAULTS = {"defaultProviders": {"accessLogging": ["a"]}, "accessLogFile": "/dev/stdout"}
 
@@ -204,7 +221,7 @@ DEFAULTS = {"defaultProviders": {"accessLogging": ["a"]}, "accessLogFile": "/dev
             {"a": True},
         ),
         # other namespaces, and what is bound to a Gateway, do not concern it
-        ([telemetry("o", "other", B), telemetry("g", "shop", B, targetRefs=[{"name": "gw"}])], DEFAULTS, {"a": True}),
+        ([telemetry("o", "other", B), telemetry("g", "shop", B, targetRefs=[TO_GATEWAY])], DEFAULTS, {"a": True}),
         # a Telemetry without a word on access logs is none here
         ([telemetry("m", "istio-system", metrics=[])], {"accessLogFile": "/x"}, {"accessLogFile": True}),
     ],
@@ -218,6 +235,104 @@ def test_a_workloads_own_telemetry_wins_if_its_labels_fit():
     found = [telemetry("n", "shop", A), own]
     assert asked(found, {}, labels={"app": "catalog", "version": "v1"}) == {"b": True}
     assert asked(found, {}, labels={"app": "webapp"}) == {"a": True}
+
+
+# by references
+
+AT_GATEWAY = {"gateway.networking.k8s.io/gateway-name": "gw"}
+TO_SERVICE = {"kind": "Service", "group": "", "name": "catalog"}
+TO_CLASS = {"group": GATEWAY_API, "kind": "GatewayClass", "name": "istio-waypoint"}
+TO_ISTIO = {"group": "networking.istio.io", "kind": "Gateway", "name": "old"}
+
+
+def bound(*refs: dict, namespace: str = "shop", **more: Any) -> dict[str, bool]:
+    """What is asked for where one Telemetry for all of the namespace and one with references are there."""
+    found = [telemetry("n", "shop", A), telemetry("bound", namespace, B, targetRefs=list(refs))]
+    return asked(found, {}, **more)
+
+
+@pytest.mark.parametrize(
+    ("refs", "workload", "expected"),
+    [
+        ([TO_GATEWAY], {"labels": AT_GATEWAY, "kind": "router"}, "b"),
+        ([TO_GATEWAY], {"labels": AT_GATEWAY, "kind": "waypoint"}, "b"),
+        ([TO_GATEWAY], {"labels": AT_GATEWAY}, "b"),
+        # another gateway, a sidecar, a reference into another namespace
+        ([{**TO_GATEWAY, "name": "other"}], {"labels": AT_GATEWAY}, "a"),
+        ([TO_GATEWAY], {"labels": {"app": "gw"}, "kind": "sidecar"}, "a"),
+        ([{**TO_GATEWAY, "namespace": "other"}], {"labels": AT_GATEWAY}, "a"),
+        # one of several is enough, also beside one that nobody can tell of
+        ([{**TO_GATEWAY, "name": "other"}, TO_GATEWAY], {"labels": AT_GATEWAY}, "b"),
+        ([TO_SERVICE, TO_GATEWAY], {"labels": AT_GATEWAY, "kind": "waypoint"}, "b"),
+        # a Service is served by waypoints alone
+        ([TO_SERVICE], {"labels": AT_GATEWAY, "kind": "router"}, "a"),
+        ([TO_SERVICE], {"labels": {"app": "catalog"}, "kind": "sidecar"}, "a"),
+        ([TO_SERVICE], {"labels": AT_GATEWAY, "kind": "waypoint"}, "refers to Service catalog"),
+        ([TO_SERVICE], {"labels": AT_GATEWAY}, "refers to Service catalog"),
+        # the class counts in the root namespace only, which this is not
+        ([TO_CLASS], {"labels": AT_GATEWAY, "kind": "waypoint"}, "a"),
+        # Gateways of Istio's own: by today's istiod, if they select it
+        ([TO_ISTIO], {"labels": {}, "gateways": frozenset({"other"})}, "a"),
+        ([TO_ISTIO], {"labels": {}, "gateways": frozenset({"old"})}, "only an istiod of today"),
+        ([TO_ISTIO], {"labels": {}}, "Gateway old was not captured"),
+    ],
+)
+def test_references_bind_as_istiod_binds_them(refs, workload, expected):
+    ((answer, _),) = bound(*refs, **workload).items()
+    assert answer == expected or (len(expected) > 1 and expected in answer)
+
+
+def test_a_telemetry_for_all_waypoints_lies_in_the_root_namespace():
+    ((answer, _),) = bound(TO_CLASS, namespace="istio-system", labels=AT_GATEWAY, kind="waypoint").items()
+    assert answer.startswith("Telemetry istio-system/bound: ") and "GatewayClass" in answer
+    assert bound(TO_CLASS, namespace="istio-system", labels=AT_GATEWAY, kind="router") == {"a": True}
+    here = Workload("istio-system", AT_GATEWAY, "waypoint")
+    of_class = telemetries_table([telemetry("bound", "istio-system", B, targetRefs=[TO_CLASS])])
+    assert len(levels(by_age(of_class), here, root="istio-system").entries) == 1
+
+
+def test_selectors_bind_gateways_and_no_waypoints():
+    by_label = [telemetry("n", "shop", A), telemetry("w", "shop", B, selector={"matchLabels": AT_GATEWAY})]
+    assert asked(by_label, {}, labels=AT_GATEWAY, kind="router") == {"b": True}
+    assert asked(by_label, {}, labels=AT_GATEWAY, kind="waypoint") == {"a": True}
+    ((answer, _),) = asked(by_label, {}, labels=AT_GATEWAY).items()
+    assert "whether this is one is not known" in answer
+
+
+def test_of_two_for_one_workload_the_newer_goes_first():
+    by_label = {"matchLabels": AT_GATEWAY}
+    new = telemetry("by-label", "shop", B, created="2026-02-01T00:00:00Z", selector=by_label)
+    old = telemetry("by-name", "shop", A, targetRefs=[TO_GATEWAY])
+    assert asked([new, old], {}, labels=AT_GATEWAY, kind="router") == {"b": True}
+
+
+def test_references_alone_decide_where_there_is_a_selector_too():
+    """istiod's webhook refuses such an object; its matcher looks at the references."""
+    both = telemetry("both", "shop", B, selector={"matchLabels": {"app": "gw"}}, targetRefs=[TO_GATEWAY])
+    assert asked([telemetry("n", "shop", A), both], {}, labels={"app": "gw"}, kind="sidecar") == {"a": True}
+
+
+def test_without_the_pod_what_selects_by_label_may_hold_for_it():
+    own = telemetry("w", "istioinaction", {"disabled": True}, selector={"matchLabels": {"app": "catalog"}})
+    given = dict.fromkeys(("mesh_config", "objects", "pods"))
+    (found,) = access_log_on(
+        access_loggers=rows(ACCESS_LOGGERS, logger(**NONE)), telemetries=telemetries_table([own]), **given
+    )
+    assert found.status is Status.FAIL and str(found.subject) == "Mesh"
+    assert "Telemetry istioinaction/w may hold for it: its pod was not captured" in found.summary
+    assert [one.text for one in found.fix] == ["kubectl -n istioinaction get telemetry w -o yaml"]
+
+
+def test_gateways_and_kinds_are_found_in_what_was_captured():
+    """A Gateway of Istio's own by its selector, a waypoint by what its pod runs."""
+    gateway = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "spec": {"selector": {"istio": "x"}}}
+    meta = {"metadata": {"name": "old", "namespace": "shop"}}
+    pod = {"pod": "p", "namespace": "shop", "proxy": "p.shop", "labels": '{"istio":"x"}', "proxy_type": "waypoint"}
+    objects = objects_table([gateway | meta, {**gateway, **meta, "apiVersion": "gateway.networking.k8s.io/v1"}])
+    found = workload("p.shop", rows(PODS, pod), objects)
+    assert found == Workload("shop", {"istio": "x"}, "waypoint", frozenset({"old"}))
+    assert workload("p.shop", rows(PODS, {**pod, "labels": "{}"}), objects).gateways == frozenset()
+    assert workload("q.shop", rows(PODS, pod), None) == Workload("shop")
 
 
 def test_modes_are_decided_one_by_one():

@@ -21,8 +21,9 @@ from meshnb.errors import UsageError
 from meshnb.loaders.access_log import scan_access_log
 from meshnb.model.finding import Status
 from meshnb.model.tables.envoy import ENDPOINTS
+from meshnb.model.tables.objects import PODS
 
-from .tables import route, routes
+from .tables import route, routes, rows
 
 DATA = Path(__file__).parents[1] / "data/logs"
 SCENARIOS = json.loads((DATA / "by-scenario.json").read_text())
@@ -262,6 +263,20 @@ def test_every_cause_is_described_and_has_a_code_of_its_own():
     named = {cause for _, cause, _ in causes_rows._BY_FLAG} | set(causes_rows._BY_DETAILS.values())
     named |= set(causes_rows._BY_TRANSPORT.values())
     assert named - {"upstream_timeout"} <= set(known), "a timeout is always told apart: one replica or all"
+
+
+def test_every_cause_says_in_a_sentence_what_repairs_it_and_has_a_command_or_object():
+    assert [cause.key for cause in known_causes().values() if not cause.fix or not cause.note.endswith(".")] == []
+
+
+def test_commands_about_a_service_name_a_pod_at_which_it_fails():
+    """Of an expired certificate one looks at the secrets of the proxy that shows it."""
+    log = scenario("5e-expired-server-cert")
+    host = log.upstream_host.dropna().iloc[0].partition(":")[0]
+    pod = {"pod": "catalog-v1-1", "namespace": "shop", "proxy": "catalog-v1-1.shop", "ip": host, "labels": "{}"}
+    found = causes(access_log=log, routes=None, endpoints=None, pods=rows(PODS, pod))
+    (expired,) = [one for one in found if one.code == "MNB0231"]
+    assert expired.fix[0].text.startswith("istioctl proxy-config secret catalog-v1-1.")
 
 
 def test_rows_in_memory_and_in_files_have_the_same_causes(tmp_path):

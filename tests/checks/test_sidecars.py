@@ -150,11 +150,11 @@ WRITTEN = {
         "kind: Sidecar\nspec:\n  workloadSelector:\n    labels: {version: 1}\n", "line 4: version must be a text", "",
     ),
     "a port that is none": (
-        "kind: Sidecar\nspec:\n  ingress:\n  - port:\n      number: 99999\n", "line 5: number must be a number from 1", "",
+        "kind: Sidecar\nspec:\n  ingress:\n  - port:\n      number: 99999\n", "line 5: number must be a whole", "",
     ),
     "an ingress listener without a port": ("kind: Sidecar\nspec:\n  ingress: [{}]\n", "names no port", ""),
     "an egress port without a number": (
-        "kind: Sidecar\nspec: {egress: [{port: {}, hosts: [./*]}]}\n", "the port of an egress listener has no number", "",
+        "kind: Sidecar\nspec: {egress: [{port: {}, hosts: [./*]}]}\n", "port of an egress listener has no number", "",
     ),
     "a key that is a list": ("kind: Sidecar\nspec: {[a, b]: c}\n", "line 2: no YAML: a key must be a text", ""),
     "aliases that grow": (

@@ -24,7 +24,7 @@ LINES = {"text": TEXT * 40, "json": JSON * 3}
 def careful(log: AccessLog) -> pd.DataFrame:
     """The rows read line by line, however clean the file looks."""
     slow = scan_access_log([*log._files])
-    slow._whole = lambda columns: None  # type: ignore[method-assign]
+    slow._whole = lambda columns, **_: None  # type: ignore[method-assign]
     slow._run = lambda sql, **more: AccessLog._run(slow, sql, **{**more, "careful": True})  # type: ignore[method-assign]
     return slow.to_pandas()
 
@@ -44,6 +44,19 @@ def test_both_ways_give_the_same(tmp_path, kind):
     sql = f"SELECT {names} FROM log"
     table = query_rows(log._files, native_query(clean_files(log._files, log._plan), log._plan, sql), sql, "true")
     assert table.num_rows == len(LINES[kind]), "the fast way itself, with nothing to fall back on"
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_key_in_the_middle_of_a_large_file_is_found_and_the_file_read_again(tmp_path, pack):
+    lines = JSON * (6_000_000 // len("".join(JSON)))
+    at = len(lines) * 2 // 5
+    late = [json.dumps({**json.loads(JSON[0]), "trace_id": "abc"})] * (len(lines) // 4)
+    (tmp_path / "x.log").write_bytes(pack("".join(f"{x}\n" for x in [*lines[:at], *late, *lines[at:]]).encode()))
+    log = scan_access_log(tmp_path / "x.log")
+    assert is_clean(log) or pack is bytes, "of a file that is not packed the keys are sampled before"
+    df = log.to_pandas()
+    assert df.trace_id.notna().sum() == len(late) and df.columns[-1] == "trace_id" in log.columns
+    assert df.trace_id.first_valid_index() == at and len(df) == len(lines) + len(late)
 
 
 def packed(path: Path, data: bytes, how: str, *, cut: int = 0) -> Path:

@@ -149,3 +149,18 @@ def test_the_title_of_a_signal_says_what_was_not_measured():
     assert meshnb.open("demo").golden_signals("saturation").title == "saturation: 0 above a threshold, 5 not measured"
     healthy = meshnb.open(SNAPSHOTS / "healthy").golden_signals("saturation")
     assert healthy.title == "saturation: 0 above a threshold"
+
+
+def test_s11_19_s11_20_changes_and_triggers_by_type_stacked_with_the_one_on_top():
+    """S11-19, S11-20: the recorded queries by type, a chart of columns that make a sum, and which makes most of it."""
+    mesh = meshnb.open(SNAPSHOTS / "incoming")
+    told = mesh.control_plane().set_index("measure").statement
+    for name, chart, top in (("inbound_updates", "updates", "eds"), ("push_triggers", "triggers", "endpoint")):
+        assert queries()[name].text(rate="60s") == f"sum(rate(pilot_{name}[60s])) by (type)"
+        rates = mesh.samples(name).groupby("type").value.sum()
+        assert len(rates) == 3 and rates.idxmax() == top
+        spec = mesh.signal_chart(chart).spec
+        assert spec.kind == "timeline" and [one.name for one in spec.series] == sorted(rates.index)
+        assert sum(sum(one.y) for one in spec.series) == pytest.approx(rates.sum())
+        assert told[name].endswith(f", {100 * rates.max() / rates.sum():.0f} % of it {top}")
+    assert "% of it" not in told["pushes"], "all types are pushed alike"

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 from meshnb.errors import UsageError
-from meshnb.views.charts import MAX_POINTS, PLOTLY_MEDIA, bar, durations, lines, timeline
+from meshnb.views.charts import MAX_COLUMNS, MAX_POINTS, PLOTLY_MEDIA, bar, durations, lines, stacked, timeline
 from meshnb.views.spec import ticks
 
 CHARTS = {
     "bar": lambda df: bar(df, x="response", title="Requests", unit="requests"),
     "stacked": lambda df: bar(df, x="pod", color="response", title="Requests"),
+    "sums": lambda df: stacked(df, time="start_time", value="duration_ms", color="pod", title="Time spent"),
     "timeline": lambda df: timeline(df, time="start_time", color="response", title="Requests"),
     "lines": lambda df: lines(df, x="start_time", y="duration_ms", color="pod", unit="ms", marks={"timeout": 500}),
     "durations": lambda df: durations(df, value="duration_ms", group="pod", color="response", marks={"timeout": 500}),
@@ -76,6 +77,25 @@ def test_timeline_counts_every_row_once():
     chart = timeline(books.requests(), time="start_time", color="response", bins=5)
     assert sum(sum(series.y) for series in chart.spec.series) == 12
     assert "2026-11-23 09:00:00 to 2026-11-23 09:00:11 UTC" in chart.alt
+
+
+def test_columns_are_as_high_as_the_sum_of_their_parts():
+    at = pd.to_datetime(["2026-11-23T09:00:00Z", "2026-11-23T09:00:30Z"] * 2)
+    df = pd.DataFrame({"at": at, "rate": [3.0, 1.0, 1.0, None], "type": ["eds", "eds", "cds", "cds"]})
+    chart = stacked(df, time="at", value="rate", color="type", title="Changes", unit="1/s")
+    assert chart.alt == "Changes: eds 80 %, cds 20 %."
+    assert {one.name: one.y for one in chart.spec.series} == {"cds": (1.0, 0.0), "eds": (3.0, 1.0)}
+    high = {rect[0].text: float(rect.get("height")) for rect in svg(chart).iter("rect") if len(rect)}
+    assert high["09:00:00 eds: 3"] == pytest.approx(3 * high["09:00:00 cds: 1"], rel=0.01)
+    assert chart._repr_mimebundle_()[PLOTLY_MEDIA]["layout"]["barmode"] == "stack"
+
+
+def test_of_many_points_a_column_is_the_mean():
+    at = pd.date_range("2026-11-23T09:00:00Z", periods=10 * MAX_COLUMNS, freq="15s")
+    df = pd.DataFrame({"at": at, "rate": [1.0, 3.0] * (5 * MAX_COLUMNS), "type": "eds"})
+    spec = stacked(df, time="at", value="rate", color="type").spec
+    assert set(spec.series[0].y) == {2.0} and len(spec.series[0].x) == MAX_COLUMNS
+    assert spec.step.total_seconds() == 150 and spec.note == "A column is the mean of 10 points."
 
 
 def test_slowest_group_comes_first_with_the_limit_drawn():

@@ -12,17 +12,19 @@ import pytest
 pytestmark = pytest.mark.lab
 
 
-def assert_agreement(result: differential.Result, *, at_least: int) -> None:
-    shown = json.dumps(result.mismatches[:3], indent=1, default=str)[:6000]
-    assert not result.mismatches, f"{len(result.mismatches)} of {result.requests} differ: {shown}"
-    assert result.requests >= at_least
-    assert result.undecided == 0
+def disagreement(result: differential.Result) -> str:
+    """What differs, in words; empty if nothing does and all of it was decided."""
+    if result.mismatches:
+        shown = json.dumps(result.mismatches[:3], indent=1, default=str)[:6000]
+        return f"{len(result.mismatches)} of {result.requests} differ: {shown}"
+    return f"{result.undecided} are undecided" if result.undecided else ""
 
 
 @pytest.mark.parametrize("seed", [11, 12])
 def test_routes_agree_with_envoy(seed):
     result = differential.compare_routes(seed, configurations=25, requests=60)
-    assert_agreement(result, at_least=1500)
+    assert not disagreement(result)
+    assert result.requests >= 1500
     # No request took one of them: that would be a mismatch.
     assert result.unreachable > 5
     # A comparison that only ever sees 404 proves nothing.
@@ -33,7 +35,9 @@ def test_routes_agree_with_envoy(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 105))
 def test_many_routes_agree_with_envoy(seed):
-    assert_agreement(differential.compare_routes(seed, configurations=40, requests=400), at_least=16_000)
+    result = differential.compare_routes(seed, configurations=40, requests=400)
+    assert not disagreement(result)
+    assert result.requests >= 16_000
 
 
 def test_the_comparison_notices_a_wrong_explanation(monkeypatch):
@@ -53,7 +57,8 @@ def test_the_comparison_notices_a_wrong_explanation(monkeypatch):
 def test_filter_chains_agree_with_envoy():
     """Ports, IPs, SNI, ALPN, transport, sources, by PROXY protocol and with real ClientHellos."""
     result = chains.compare_chains(21, listeners=30, connections=50)
-    assert_agreement(result, at_least=1500)
+    assert not disagreement(result)
+    assert result.requests >= 1500
     assert result.kinds["chain"] > 300
     assert result.kinds["filter_chain_not_found"] > 150
 
@@ -61,24 +66,30 @@ def test_filter_chains_agree_with_envoy():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(200, 203))
 def test_many_filter_chains_agree_with_envoy(seed):
-    assert_agreement(chains.compare_chains(seed, listeners=60, connections=200), at_least=12_000)
+    result = chains.compare_chains(seed, listeners=60, connections=200)
+    assert not disagreement(result)
+    assert result.requests >= 12_000
 
 
 def test_redirected_traffic_reaches_the_listener_explained():
     """`use_original_dst`: exact address, wildcard of the family, else the listener where it arrives."""
     result = chains.compare_hand_off(31, connections=300)
-    assert_agreement(result, at_least=300)
+    assert not disagreement(result)
+    assert result.requests >= 300
     assert len(result.kinds) == len(chains.HAND_OFF) + 1
 
 
 def test_endpoints_agree_with_envoy():
     """Priorities, health, panic threshold and subsets: hosts used and UH."""
     result = upstreams.compare_clusters(41, clusters=40)
-    assert_agreement(result, at_least=40)
+    assert not disagreement(result)
+    assert result.requests >= 40
     assert result.kinds["UH"] > 5
     assert result.kinds["hosts"] > 15
 
 
 @pytest.mark.slow
 def test_many_endpoints_agree_with_envoy():
-    assert_agreement(upstreams.compare_clusters(42, clusters=400), at_least=400)
+    result = upstreams.compare_clusters(42, clusters=400)
+    assert not disagreement(result)
+    assert result.requests >= 400

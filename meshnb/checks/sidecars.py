@@ -12,7 +12,7 @@ from meshnb.checks.access_log_wanted import mesh_logging
 from meshnb.checks.registry import check, passed
 from meshnb.checks.sidecar_yaml import host_problem, object_slips
 from meshnb.envoy.sidecar_objects import objects_of, rules_of, services_of, sidecar_of
-from meshnb.envoy.sidecar_scope import ROOT_NAMESPACE, Sidecar, covers, overlaps
+from meshnb.envoy.sidecar_scope import ROOT_NAMESPACE, UNLIMITED, Sidecar, covers, overlaps
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
 
 if TYPE_CHECKING:
@@ -219,7 +219,9 @@ def _rivals(group: list[Sidecar], what: str, refs: tuple[str, ...]) -> Finding:
 
 
 def _labels(pods: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Mapping[str, str]]]:
-    for row in pods[pods.has_sidecar].itertuples():
+    # no Sidecar holds for a gateway
+    limited = ~pods.proxy_type.isin(UNLIMITED).fillna(False)
+    for row in pods[pods.has_sidecar & limited].itertuples():
         yield (row.namespace, row.pod), json.loads(row.labels)
 
 

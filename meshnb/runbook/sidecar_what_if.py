@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Object = Mapping[str, Any]
 Source = str | Path | Object
 _UNSAID = "What could not be said"
+# the proxies that lose most calls first, then those of which nothing is known
+_WORST = {"requests_lost": False, "hosts_lost": False, "calls": False, "proxy": True}
+_CALLS = ("proxy", "host", "port", "verdict", "requests", "rate", "last_seen", "expects")
 NO_PROXIES = "no proxies were captured: it needs pods, config dumps and access logs (meshnb capture)"
 _ENDS = {
     "breaks": "would fail",
@@ -155,19 +158,20 @@ class SidecarWhatIf:
             return "no Sidecar to try: of no workload the calls are known"
         if rows.empty:
             return f"{self._tried} would hold for none of {len(self._known.proxies)} proxies"
-        return f"{_count(len(rows), 'proxy')} would lose {self._lost_clusters()}; {self._calls()}"
+        return f"{self._lost_clusters()}; {self._calls()}"
 
     def _lost_clusters(self) -> str:
-        """Clusters each proxy would lose; those of proxies without a config dump are not known."""
+        """How many proxies would lose how many clusters each; those of proxies without a config dump are not known."""
         lost = (self.proxies.proxy.map(self._goes("cluster").proxy.value_counts()).fillna(0)).astype(int)
         lost = lost[self.proxies.clusters_before.notna()]
         blind = len(self.proxies) - len(lost)
+        unknown = f"what {_count(blind, 'proxy')} would lose is unknown"
         if lost.empty:
-            return "clusters that are unknown"
+            return unknown
         low, high = int(lost.min()), int(lost.max())
         text = _count(high, "cluster") if low == high else f"{low:,} to {high:,} clusters"
-        text += " each" if len(lost) > 1 else ""
-        return f"{text}, those of {_count(blind, 'proxy')} are unknown" if blind else text
+        text = f"{_count(len(lost), 'proxy')} would lose {text}{' each' if len(lost) > 1 else ''}"
+        return f"{text}, {unknown}" if blind else text
 
     def _goes(self, kind: str) -> pd.DataFrame:
         return self.changes[(self.changes.change == "goes") & (self.changes.type == kind)]
@@ -191,7 +195,7 @@ class SidecarWhatIf:
         return f"{shown} and {len(self.names) - 3} more" if len(self.names) > 3 else shown
 
     def summary(self) -> Table:
-        """A row per proxy, as one reads it: before → after."""
+        """A row per proxy, as one reads it: before → after; those that lose most calls first."""
         import pandas as pd
 
         rows = [
@@ -204,7 +208,7 @@ class SidecarWhatIf:
                 "bytes": _both(*_bytes(row)),
                 "requests_lost": _lost(row),
             }
-            for row in self.proxies.itertuples()
+            for row in self.proxies.sort_values(list(_WORST), ascending=list(_WORST.values())).itertuples()
         ]
         frame = pd.DataFrame(rows, columns=list(_SHOWN)).rename(columns=_SHOWN)
         title = f"What {self._tried} would change: {self.verdict}" if self.names else self.verdict.capitalize()
@@ -212,8 +216,11 @@ class SidecarWhatIf:
 
     def lost_calls(self) -> Table:
         """Calls that were seen and would not go on as now: that fail, go past the mesh, or lose rules."""
-        rows = self.calls[self.calls.verdict != "stays"].reset_index(drop=True)
-        return table(rows, title=f"Calls that would not go on as now: {len(rows)}")
+        rows = self.calls[self.calls.verdict != "stays"]
+        rows = rows.assign(place=rows.verdict.map({verdict: place for place, verdict in enumerate(_ENDS)}))
+        rows = rows.sort_values(["place", "requests", "rate"], ascending=[True, False, False], ignore_index=True)
+        shown = [name for name in _CALLS if name not in ("requests", "rate", "last_seen") or rows[name].notna().any()]
+        return table(rows[shown], title=f"Calls that would not go on as now: {len(rows)}")
 
     def gone(self) -> Table:
         """What goes and comes, resource by resource, the largest first; `.changes` has it proxy by proxy."""

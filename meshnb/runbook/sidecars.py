@@ -162,7 +162,7 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
         """
         from meshnb.tuning.discovery import checked, discovery, selectors_of
 
-        now = list(self._settings.get("discoverySelectors") or []) if self._settings else None
+        now = self._selectors
         then = now or []
         if selectors is not None:
             then = selectors_of(selectors) if isinstance(selectors, str) else checked(selectors)

@@ -11,6 +11,7 @@ from meshnb.checks.sidecars import problems, sidecars_of
 from meshnb.checks.states import in_use
 from meshnb.envoy.sidecar_objects import objects_of, rules_of, services_of, strict_namespaces
 from meshnb.envoy.sidecar_scope import ALLOW_ANY, REGISTRY_ONLY, ROOT_NAMESPACE, UNLIMITED, Scope, exported
+from meshnb.errors import UsageError
 from meshnb.loaders.mesh_config import mesh_config_table
 from meshnb.loaders.sidecars import sidecars_table
 from meshnb.loaders.virtual_host_sizes import virtual_host_sizes
@@ -21,7 +22,7 @@ from meshnb.runbook.tables_envoy import EnvoyTables
 from meshnb.runbook.tables_istiod import IstiodTables
 from meshnb.runbook.tables_logs import LogTables
 from meshnb.runbook.tables_objects import ObjectTables
-from meshnb.tuning.discovery import selected
+from meshnb.tuning.discovery import checked, selected
 from meshnb.tuning.sidecar_changes import Config
 from meshnb.tuning.sidecar_what_if import Known, Observed, Proxy
 
@@ -182,7 +183,7 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
         if not self._settings:
             return ""
         if mode := self._settings.get("outboundTrafficPolicy.mode"):
-            return str(mode)
+            return mode if mode in (ALLOW_ANY, REGISTRY_ONLY) else ""
         return REGISTRY_ONLY if "outboundTrafficPolicy" in self._settings else ALLOW_ANY
 
     @cached_property
@@ -226,11 +227,22 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
 
     def _hidden_namespaces(self) -> set[str]:
         """Namespaces istiod does not look at."""
-        selectors = self._settings.get("discoverySelectors") or []
-        if not selectors or self.absent("objects"):
+        if not self._selectors or self.absent("objects"):
             return set()
         spaces = self.objects("Namespace")
-        return {row.name for row in _rows(spaces) if not selected(selectors, json.loads(row.labels))}
+        return {row.name for row in _rows(spaces) if not selected(self._selectors, json.loads(row.labels))}
+
+    @cached_property
+    def _selectors(self) -> list[Any] | None:
+        """MeshConfig's discoverySelectors; `None` if it is not known, or istiod would not take them."""
+        if not self._settings:
+            return None
+        try:
+            held = checked(self._settings.get("discoverySelectors") or [])
+            selected(held, {})
+        except UsageError:
+            return None
+        return held
 
     @cached_property
     def _proxies_known(self) -> list[Proxy]:

@@ -108,7 +108,7 @@ def discovery(
 
     Args:
         namespaces: table `namespaces`.
-        now: the selectors in force; `None` if MeshConfig is not known.
+        now: the selectors in force; `None` if they are not known.
         then: the selectors to try.
         labels: labels to try, by namespace; `None` takes a label away.
         endpoints: rows of `endpoints` with the column `service_namespace`; `None` without config dumps.
@@ -162,7 +162,9 @@ def _change(before: bool, after: bool) -> str:
 
 
 def _notes(row: Any, change: str, seen: tuple[int, Any] | None, root: str, *, known: bool) -> list[str]:
-    notes = [] if known else ["MeshConfig was not captured: all namespaces are taken for looked at now"]
+    notes = (
+        [] if known else ["MeshConfig was not captured, or is unreadable: all namespaces are taken for looked at now"]
+    )
     if change != "leaves":
         return notes
     notes.append(SAVES)

@@ -41,13 +41,13 @@ def calls(
         strict: namespaces whose pods take mutual TLS alone; `None` if that is not known.
     """
     source = observed.source(proxy)[0]
+    if source == "unknown":
+        return []
     judge = _Judge(limit, config, found, strict)
     if source == "access log" and observed.calls is not None:
         rows = list(_logged(observed.calls[observed.calls.proxy == proxy.name], judge))
-    elif source == "metrics":
-        rows = list(_measured(observed.rates_of(proxy), judge, config))
     else:
-        rows = []
+        rows = list(_measured(observed.rates_of(proxy), judge, config))
     rank = {verdict: place for place, verdict in enumerate((BREAKS, OPEN, BYPASSES, CHANGES, FAILS, STAYS))}
     rows.sort(key=lambda row: (rank[row["verdict"]], -(row.get("requests") or 0), row["host"]))
     return [{"proxy": proxy.name, "source": source, **row} for row in rows]

@@ -222,6 +222,14 @@ def test_meshconfig_decides_what_gets_the_rest_and_which_services_there_are(tmp_
     assert found.change.to_dict() == {"istio-system": "stays out", "istioinaction": "stays"}
 
 
+@pytest.mark.parametrize("setting", ["discoverySelectors: x", "discoverySelectors: [{matchLabel: {a: b}}]"])
+def test_settings_istiod_would_not_take_are_unknown_and_not_fatal(tmp_path, setting):
+    maps = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "istio", "namespace": "istio-system"}}
+    config = f"{setting}\noutboundTrafficPolicy: {{mode: 5}}\nextensionProviders: [1, {{name: a}}]\n"
+    mesh = copied(tmp_path / "config", {"kubernetes/configmaps.json": maps | {"data": {"mesh": config}}})
+    assert mesh.discovery().now.isna().all() and len(mesh.sidecar_what_if(YAML).proxies) == 4
+
+
 def test_s11_59_what_leaves_every_proxy_of_the_demo(demo):
     """S11-59: services, endpoints, and the calls of the access log."""
     exclude = meshnb.tuning.discovery_selectors(excluded={"istio-exclude": "true"})

@@ -61,7 +61,9 @@ def config(*, endpoints: bool = True) -> Config:
         listener("0.0.0.0_80", 80, route_config="80"), listener("0.0.0.0_80", 80, cluster="PassthroughCluster"),
         listener("0.0.0.0_8080", 8080, route_config="8080"),
         listener("10.0.0.5_5432", 5432, cluster=held[2]["cluster"]),
-        listener("virtualOutbound", 15001, cluster="PassthroughCluster"),
+        # one chain of several that leads nowhere ends no listener, and the one that takes everything never goes
+        listener("0.0.0.0_80", 80, cluster=held[2]["cluster"]),
+        listener("virtualOutbound", 15001, cluster=held[2]["cluster"]),
         {**live, "listener": "virtualInbound", "port": 15006, "direction": "INBOUND", "route_config": "inbound|8080||"},
     ]  # fmt: skip
 
@@ -70,8 +72,8 @@ def config(*, endpoints: bool = True) -> Config:
 
     from_rules = {"virtual_service": "api-rules", "virtual_service_namespace": "edge"}
     routes = [
-        route("80", f"{API}:80", held[1]["cluster"], [API, "api"], **from_rules),
-        route("80", f"{API}:80", held[0]["cluster"], [API, "api"]),
+        route("80", f"{API}:80", held[1]["cluster"], [API, "api", "front.edge"], **from_rules),
+        route("80", f"{API}:80", held[0]["cluster"], [API, "api", "front.edge"]),
         route("80", "old.example.com:80", held[0]["cluster"], ["old.example.com", "*.old.example.com"],
               virtual_service="old", virtual_service_namespace="edge"),
         route("80", "allow_any", "PassthroughCluster", ["*"]),

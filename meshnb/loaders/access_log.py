@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshnb.errors import FormatError
+from meshnb.loaders.access_log_document import as_lines
 from meshnb.loaders.access_log_engine import run
 from meshnb.loaders.access_log_format import JSON_KEYS, LogFormat, TextFormat, parse_log_format
 from meshnb.loaders.access_log_lines import (
@@ -49,7 +50,8 @@ def read_access_log(
 
     Args:
         paths: files (plain, gzip, zstd), globs, folders, `-` for standard input, or several of them. Output of
-            `kubectl logs`, also with `--prefix` and `--timestamps`.
+            `kubectl logs`, also with `--prefix` and `--timestamps`. Of a JSON document with records in it, which a log
+            store exports, `line` is the number of the record.
         columns: only these columns.
         where: only rows for which this SQL expression over the columns holds, for example `response_code >= 500`.
         format: a custom format: Envoy's format string, its JSON format, or the MeshConfig with `accessLogFormat`.
@@ -94,6 +96,7 @@ def scan_access_log(paths: Paths, *, format: LogFormat | None = None) -> AccessL
         [['10.0.0.1:80', 1]]
     """
     files, copies = without_copies(find_files(paths))
+    files = [as_lines(file) for file in files]
     if format is not None:
         text_format, keys = parse_log_format(format)
         builtin = Plan().formats

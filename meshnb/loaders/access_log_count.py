@@ -37,6 +37,7 @@ class LineCount:
         self._damaged = False
         self._look = look
         self._keys: dict[str, None] = {}
+        self._sizes: set[int] = set()
         self._thread = threading.Thread(target=self._count, args=(paths,), daemon=True)
         self._thread.start()
 
@@ -66,21 +67,25 @@ class LineCount:
             count += int(np.count_nonzero(np.equal(text, ord("\n"), out=ends[: len(text)])))
             last = int(text[-1])
             while self._look and look < len(text):
-                self._keys |= dict.fromkeys(_keys_of_a_line(text[look : look + _LOOK_AT].tobytes()))
+                self._look_at(text[look : look + _LOOK_AT].tobytes())
                 look += _LOOK_EVERY
             look -= len(text)
         return count + (last != ord("\n"))
 
-
-def _keys_of_a_line(text: bytes) -> list[str]:
-    """Keys of the first whole line of a text, if it is a JSON object."""
-    _, _, rest = text.partition(b"\n")
-    line, end, _ = rest.partition(b"\n")
-    try:
-        record = json.loads(line) if end else None
-    except ValueError:
-        return []
-    return list(record) if isinstance(record, dict) else []
+    def _look_at(self, text: bytes) -> None:
+        """Take the keys of the first whole line of a text, if it is a JSON object."""
+        _, _, rest = text.partition(b"\n")
+        line, end, _ = rest.partition(b"\n")
+        size = line.count(b'":')
+        if not end or size in self._sizes:  # as many keys as a line had before: most likely the same
+            return
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return
+        if isinstance(record, dict):
+            self._sizes.add(size)
+            self._keys |= dict.fromkeys(record)
 
 
 def _blocks(path: Path) -> Iterator[npt.NDArray[np.uint8]]:

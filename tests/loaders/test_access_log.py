@@ -168,6 +168,27 @@ def test_extra_keys_become_columns(tmp_path):
     assert json.loads(log.labels[0]) == {"a": 1}
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("wrap", [list, lambda records: {"hits": {"0": records[:1], "1": records[1:]}}])
+def test_an_export_of_records_in_one_document_is_read_as_its_lines(tmp_path, wrap, indent):
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(wrap(RECORDS), indent=indent))
+    as_lines = meshnb.read_access_log(write(tmp_path / "x.log", *map(json.dumps, RECORDS)))
+    if indent is None and isinstance(wrap(RECORDS), dict):
+        assert meshnb.read_access_log(path).empty, "one line is one line"
+        return
+    exported = meshnb.read_access_log(path)
+    assert exported.file.unique().tolist() == [str(path)] and exported.attrs["skipped"] == {}
+    pd.testing.assert_frame_equal(exported.drop(columns="file"), as_lines.drop(columns="file"))
+
+
+@pytest.mark.parametrize("text", ["[\n", "{\n", '[\n{"a": 1}\n]', "[" * 100_000, '{\n"response_code": 1\n}'])
+def test_what_is_no_such_document_stays_lines(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    log = meshnb.read_access_log(tmp_path / "x.json")
+    assert log.empty and sum(log.attrs["skipped"].values()) == len(text.splitlines())
+
+
 def test_a_key_that_comes_later_is_kept_too(tmp_path):
     """A mesh whose format gained a key while the file was written."""
     lines = [json.dumps(r) for r in RECORDS] * 3

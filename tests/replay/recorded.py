@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import ExitStack, contextmanager
 
@@ -47,7 +48,7 @@ def recorded_cluster(snapshot, *, dead=(), exec_only=False):
     for document in snapshot.documents("kubernetes"):
         plural = document.path.rpartition("/")[2].removesuffix(".json")
         lists[plural] = json.loads(snapshot.read(document))["items"]
-    lists["pods"] = [*lists["pods"], ISTIOD]
+    lists["pods"] = [*lists["pods"], copy.deepcopy(ISTIOD)]  # a test may change it
     with ExitStack() as stack:
         by_pod = {}
         for document in snapshot.documents():

@@ -195,12 +195,10 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
 
     def _findings_with(self, things: Sequence[Object]) -> list[Any]:
         """Findings of the checks as if the Sidecars were applied."""
-        from meshnb.checks import registry
         from meshnb.loaders.sidecars import sidecars_table
-        from meshnb.runbook.tables_sidecars import CHECKS
+        from meshnb.runbook.tables_sidecars import WithSidecars
 
-        with_them = _With(self, sidecars_table(self._merged(things)))
-        return [one for code in CHECKS for one in registry.run(registry.find(code), with_them)]
+        return WithSidecars(self, sidecars_table(self._merged(things))).findings()
 
     def _merged(self, things: Sequence[Object]) -> list[Object]:
         from meshnb.envoy.sidecar_objects import objects_of
@@ -212,31 +210,3 @@ class SidecarViews(ComponentViews, SidecarTables, ControlPlaneTables):
             frame = self.objects()
             there = objects_of(frame.object[frame.kind == "Sidecar"])
         return [one for one in there if key_of(one) not in keys] + list(things)
-
-
-class _With:
-    """The tables of a mesh with other Sidecars.
-
-    Args:
-        mesh: the mesh.
-        sidecars: the Sidecars.
-    """
-
-    def __init__(self, mesh: SidecarViews, sidecars: pd.DataFrame) -> None:
-        self.mesh, self.sidecars = mesh, sidecars
-
-    def absent(self, name: str) -> str:
-        """As of the mesh; Sidecars are there."""
-        return "" if name == "sidecars" else self.mesh.absent(name)
-
-    def gaps(self, name: str) -> Sequence[str]:
-        """As of the mesh."""
-        return () if name == "sidecars" else self.mesh.gaps(name)
-
-    def table(self, name: str) -> Any:
-        """As of the mesh, but for its Sidecars."""
-        return self.sidecars if name == "sidecars" else getattr(self.mesh, name)()
-
-    def scan(self, name: str) -> Any:
-        """As of the mesh."""
-        return self.mesh.scan(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -70,7 +70,7 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
         frame = self._from("sidecars", tables.SIDECARS, sidecars_table)
         if frame.empty:
             return frame
-        wrong = problems(self._sidecar_findings())
+        wrong = problems(WithSidecars(self, frame).findings())
         keys = list(zip(frame.namespace, frame.sidecar, strict=True))
         known = self._mesh_known(sidecars_of(frame))
         held = [known.choose(one).sidecar for one in known.proxies]
@@ -80,12 +80,6 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
             [counts[key] if is_known else None for key in keys], dtype=tables.SIDECARS.empty().proxies.dtype
         )
         return tables.SIDECARS.conform(frame.assign(problems=[wrong.get(key, []) for key in keys]))
-
-    def _sidecar_findings(self) -> list[Finding]:
-        from meshnb.checks import registry
-
-        plain = _Plain(self)
-        return [one for code in CHECKS for one in registry.run(registry.find(code), plain)]
 
     @returns(tables.SIDECAR_PROXIES)
     def sidecar_proxies(self) -> pd.DataFrame:
@@ -230,7 +224,7 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
         if not self._selectors or self.absent("objects"):
             return set()
         spaces = self.objects("Namespace")
-        return {row.name for row in _rows(spaces) if not selected(self._selectors, json.loads(row.labels))}
+        return {row.name for row in spaces.itertuples() if not selected(self._selectors, json.loads(row.labels))}
 
     @cached_property
     def _selectors(self) -> list[Any] | None:
@@ -251,9 +245,9 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
         if not self.absent("pods"):
             frame = self.pods()
             frame = frame[frame.has_sidecar & ~frame.phase.isin(["Succeeded", "Failed"])]
-            pods = {row.proxy: row for row in _rows(frame)}
+            pods = {row.proxy: row for row in frame.itertuples()}
         if not self.absent("bootstrap"):
-            dumps = {row.proxy: row for row in _rows(self.bootstrap()) if isinstance(row.proxy, str)}
+            dumps = {row.proxy: row for row in self.bootstrap().itertuples() if isinstance(row.proxy, str)}
         found = []
         for name in sorted({*pods, *dumps}):
             pod, dump = pods.get(name), dumps.get(name)
@@ -324,30 +318,38 @@ class SidecarTables(EnvoyTables, LogTables, ObjectTables, IstiodTables):
         )
 
 
-class _Plain:
-    """The tables of a mesh for the checks of Sidecars, whose own table is not finished before they ran.
+class WithSidecars:
+    """The tables of a mesh with other Sidecars, for their checks.
 
     Args:
         mesh: the mesh.
+        sidecars: the Sidecars, without the columns that the checks fill.
     """
 
-    def __init__(self, mesh: SidecarTables) -> None:
-        self.mesh = mesh
-        self.absent, self.gaps = mesh.absent, mesh.gaps
+    def __init__(self, mesh: SidecarTables, sidecars: pd.DataFrame) -> None:
+        self.mesh, self.sidecars = mesh, sidecars
+
+    def absent(self, name: str) -> str:
+        """As of the mesh; Sidecars are there."""
+        return "" if name == "sidecars" else self.mesh.absent(name)
+
+    def gaps(self, name: str) -> Sequence[str]:
+        """As of the mesh."""
+        return self.mesh.gaps(name)
 
     def table(self, name: str) -> Any:
-        """The table, that of Sidecars without its last columns."""
-        if name == "sidecars":
-            return self.mesh._from("sidecars", tables.SIDECARS, sidecars_table)
-        return getattr(self.mesh, name)()
+        """As of the mesh, but for its Sidecars."""
+        return self.sidecars if name == "sidecars" else getattr(self.mesh, name)()
 
     def scan(self, name: str) -> Any:
         """As of the mesh."""
         return self.mesh.scan(name)
 
+    def findings(self) -> list[Finding]:
+        """What the checks say."""
+        from meshnb.checks import registry
 
-def _rows(frame: pd.DataFrame) -> Any:
-    return frame.itertuples()
+        return [one for code in CHECKS for one in registry.run(registry.find(code), self)]
 
 
 def _agrees(told: pd.DataFrame | None, proxy: str, sidecar: str | None, limit: Scope | None) -> str | None:

@@ -84,15 +84,12 @@ class Known:
             proxy: the proxy.
             sidecars: all Sidecars, if not those of the mesh.
         """
-        held = self.sidecars if sidecars is None else sidecars
-        known = {"namespace": proxy.namespace, "labels": proxy.labels, "kind": proxy.kind, "root": self.root}
-        return choose(held or (), **known)  # type: ignore[arg-type]
+        held = (self.sidecars if sidecars is None else sidecars) or ()
+        return choose(held, namespace=proxy.namespace, labels=proxy.labels, kind=proxy.kind, root=self.root)
 
     def scope(self, proxy: Proxy, choice: Choice, *, services: Sequence[Service], rules: Sequence[Rules]) -> Scope:
         """What a proxy may know under the Sidecar that holds for it."""
-        return scope(
-            choice.sidecar, namespace=proxy.namespace, services=services, rules=rules, policy=self.policy or ""
-        )
+        return scope(choice.sidecar, namespace=proxy.namespace, services=services, rules=rules, policy=self.policy)
 
 
 @dataclass(frozen=True)

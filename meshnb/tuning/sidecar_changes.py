@@ -155,20 +155,28 @@ def _endpoints(config: Config, clusters: list[dict[str, Any]]) -> Iterator[dict[
 
 def _virtual_hosts(config: Config, scope: Scope) -> Iterator[dict[str, Any]]:
     sizes = {(row.route_config, row.virtual_host): row.bytes for row in config.virtual_hosts.itertuples()}
-    rows = dynamic_hosts(config)
-    for key, group in rows.groupby(["route_config", "virtual_host"], sort=False):
-        route_config, name = map(str, key)
-        if name in CATCH_ALL_HOSTS:
-            continue
+    for (route_config, name), rules in _rules_of_hosts(config).items():
         host, port = host_of(name)
         row = {"type": "virtual_host", "name": name, "host": host, "port": port or None, "route_config": route_config}
         if not scope.knows(host, port) and not scope.routes(host):
             yield {**row, "change": "goes", "bytes": _known(sizes.get((route_config, name)))}
             continue
-        made = group[group.virtual_service.notna()]
-        for one in dict.fromkeys(zip(made.virtual_service_namespace, made.virtual_service, strict=True)):
+        for one in rules:
             if one not in scope.rules:
-                yield {**row, "change": "loses rules", "virtual_service": "/".join(map(str, one))}
+                yield {**row, "change": "loses rules", "virtual_service": "/".join(one)}
+
+
+def _rules_of_hosts(config: Config) -> dict[tuple[str, str], dict[Key, None]]:
+    """The VirtualServices each virtual host is made from, by route configuration and name."""
+    rows = dynamic_hosts(config)
+    rows = rows[~rows.virtual_host.isin(list(CATCH_ALL_HOSTS))]
+    found: dict[tuple[str, str], dict[Key, None]] = {}
+    columns = (rows.route_config, rows.virtual_host, rows.virtual_service_namespace, rows.virtual_service)
+    for route_config, name, space, rule in zip(*columns, strict=True):
+        rules = found.setdefault((str(route_config), str(name)), {})
+        if isinstance(rule, str):
+            rules[str(space), rule] = None
+    return found
 
 
 def dynamic_hosts(config: Config) -> pd.DataFrame:
@@ -181,16 +189,16 @@ def _listeners(config: Config, gone: set[str], hosts: list[dict[str, Any]]) -> I
     """Listeners all of whose chains lead to what goes; those without such a chain stay."""
     left = {(row["route_config"], row["name"]) for row in hosts if row["change"] == "goes"}
     held: dict[str, bool] = {}
-    rows = dynamic_hosts(config)
-    for key in dict.fromkeys(zip(rows.route_config, rows.virtual_host, strict=True)):
-        if key[1] not in CATCH_ALL_HOSTS:
-            held[str(key[0])] = held.get(str(key[0]), False) or key not in left
-    for name, chains in outbound_listeners(config).groupby("listener", sort=False):
-        ends = [_ends(chain, gone, held) for chain in chains.itertuples()]
+    for key in _rules_of_hosts(config):
+        held[key[0]] = held.get(key[0], False) or key not in left
+    listeners: dict[str, list[Any]] = {}
+    for chain in outbound_listeners(config).itertuples():
+        listeners.setdefault(str(chain.listener), []).append(chain)
+    for name, chains in listeners.items():
+        ends = [_ends(chain, gone, held) for chain in chains]
         if True in ends and False not in ends:
-            size = chains.bytes.iloc[0]
-            port = _known(chains.port.iloc[0])
-            yield {"change": "goes", "type": "listener", "name": name, "port": port, "bytes": _known(size)}
+            port, size = _known(chains[0].port), _known(chains[0].bytes)
+            yield {"change": "goes", "type": "listener", "name": name, "port": port, "bytes": size}
 
 
 def outbound_listeners(config: Config) -> pd.DataFrame:

@@ -114,7 +114,11 @@ def question(
 
     def decorate(expression: Callable[..., ir.Table]) -> Question:
         name = expression.__name__
-        return QUESTIONS.setdefault(name, Question(name, expression, tables, tuple(numbers), tuple(switches)))
+        known = QUESTIONS.get(name)
+        if known is not None and known.expression.__module__ != expression.__module__:
+            raise ValueError(f"{known.expression.__module__} has a question {name} already, and its SQL that file name")
+        QUESTIONS[name] = Question(name, expression, tables, tuple(numbers), tuple(switches))
+        return QUESTIONS[name]
 
     return decorate
 

@@ -111,3 +111,11 @@ print(len(found), "ibis" in sys.modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     count, ibis = done.stdout.split()
     assert int(count) > 10 and ibis == "False"
+
+
+def test_two_questions_of_one_name_are_refused():
+    def signatures(log):
+        return log
+
+    with pytest.raises(ValueError, match="has a question signatures already"):
+        questions.question("log")(signatures)

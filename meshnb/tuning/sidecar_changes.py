@@ -145,7 +145,7 @@ def namespace_of(cluster: Any) -> str:
 
 
 def _endpoints(config: Config, clusters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    held = config.endpoints.groupby("cluster").endpoint.agg(list).to_dict()
+    held = {name: group.tolist() for name, group in config.endpoints.groupby("cluster").endpoint}
     sizes = config.sizes[config.sizes.section == "endpoints"].groupby("resource").bytes.sum().to_dict()
     for row in clusters:
         if row["name"] in held or row["name"] in sizes:

@@ -143,15 +143,6 @@ def assign(
     )
 
 
-def reporter_gap(access_log: AnyLog) -> str:
-    """The gap between both sides' success rates and how much of it `DC` explains; empty if there is none.
-
-    Args:
-        access_log: rows of both sides.
-    """
-    return assign(access_log).sides.gap
-
-
 def _counts(rows: pa.Table) -> dict[str, int]:
     """A single row of numbers."""
     return {name: int(value) for name, value in rows.to_pylist()[0].items()}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from meshnb.checks.causes_assign import Assigned
-from meshnb.checks.causes_requests import is_server
 from meshnb.checks.questions import question
+from meshnb.checks.requests import is_server
 from meshnb.model.frame import Column, Frame, returns, to_pandas
 
 if TYPE_CHECKING:

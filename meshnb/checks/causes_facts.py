@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_log import Log, Table
 from meshnb.checks.causes_refine import bare
-from meshnb.checks.causes_requests import good_rows, is_server
+from meshnb.checks.causes_requests import good_rows
 from meshnb.checks.questions import question
+from meshnb.checks.requests import is_server
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

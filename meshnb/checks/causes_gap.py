@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from meshnb.checks.causes_requests import is_server
 from meshnb.checks.questions import question
+from meshnb.checks.requests import carries, is_server
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -74,9 +74,7 @@ def count_failed(suspects: ir.Table, partners: ir.Table) -> ir.Table:
     rows = ibis.union(suspects, partners)
     rows = rows.filter(rows.request_id.notnull())
     served = rows.filter(rows.server)
-    # flags are a set, sorted and joined by commas
-    hung_up: Any = (("," + served["flag_set"] + ",").contains(",DC,")).fill_null(False)
-    served = served.group_by(of=served.request_id).agg(cut=hung_up.any())
+    served = served.group_by(of=served.request_id).agg(cut=carries(served, "DC").any())
     failed = rows.filter((rows.response_code >= 500) & ~rows.server)
     failed = failed.inner_join(served, failed.request_id == served.of)
     return failed.agg(failed=failed.count(), explained=failed.count(where=failed.cut))

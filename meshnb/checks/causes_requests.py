@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_rows import SIGNATURE, late, suspect
 from meshnb.checks.questions import question
+from meshnb.checks.requests import is_server
 from meshnb.model.tables.logs import FAILED_REQUESTS
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ NO_FAULT = 4
 """Rank of a row that knows only of the client's own errors: nothing of the mesh."""
 _LAST = 1 << 32
 """More than a request has rows."""
-
-
-def is_server(rows: ir.Table) -> ir.BooleanValue:
-    """Which rows are of the server's side."""
-    result: Any = rows.upstream_cluster.startswith("inbound|").fill_null(False)
-    return result
 
 
 def is_request(rows: ir.Table) -> ir.BooleanValue:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_log import AnyLog, open_log
 from meshnb.checks.registry import check, passed
-from meshnb.checks.requests import carries, served
+from meshnb.checks.requests import carries, is_server
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
 from meshnb.model.frame import to_pandas
@@ -95,8 +95,8 @@ def _sent(access_log: AnyLog) -> pd.DataFrame:
     log = open_log(access_log)
     named = log.ibis(log.table)
     named = named.filter(named.authority.notnull() & named.start_time.notnull() & named.duration_ms.notnull())
-    sides = log.run(named.group_by(server=served(named)).agg(requests=named.count())).to_pydict()["server"]
-    rows = named.filter(~served(named)) if False in sides else named
+    sides = log.run(named.group_by(server=is_server(named)).agg(requests=named.count())).to_pydict()["server"]
+    rows = named.filter(~is_server(named)) if False in sides else named
     failed: Any = (rows.response_code >= 500).fill_null(False) | carries(rows, "DC", "NR")
     rows = rows.mutate(failed=failed, host=rows.authority.split(":")[0])
     frame = to_pandas(

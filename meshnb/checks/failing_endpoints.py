@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_log import AnyLog, open_log
 from meshnb.checks.registry import check, passed
-from meshnb.checks.requests import carries, served
+from meshnb.checks.requests import carries, is_server
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
 from meshnb.model.frame import to_pandas
@@ -80,7 +80,7 @@ def _of_log(access_log: AnyLog, pods: pd.DataFrame | None) -> pd.DataFrame:
     log = open_log(access_log)
     sent = log.ibis(log.table)
     sent = sent.filter(sent.upstream_host.notnull() & sent.upstream_cluster.notnull())
-    sent = sent.filter(~served(sent))
+    sent = sent.filter(~is_server(sent))
     failed: Any = (sent.response_code >= 500).fill_null(False) | carries(sent, "UF", "UT")
     late: Any = carries(sent, "UT")
     counted = sent.group_by("upstream_cluster", endpoint=sent.upstream_host).agg(

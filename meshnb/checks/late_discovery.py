@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_log import AnyLog, Log, open_log
 from meshnb.checks.registry import check, passed
-from meshnb.checks.requests import answered, carries, has_flag, matching, served
+from meshnb.checks.requests import answered, carries, has_flag, is_server, matching
 from meshnb.envoy.names import ClusterName
 from meshnb.model.finding import Evidence, Finding, Fix, Severity, Status, Subject
 from meshnb.model.frame import to_pandas
@@ -65,7 +65,7 @@ def late_discovery(
     log = open_log(access_log)
     sent = log.ibis(log.table)
     sent = sent.filter(sent.start_time.notnull())
-    sent = sent.filter(~served(sent))
+    sent = sent.filter(~is_server(sent))
     if not log.run(sent.agg(requests=sent.count())).to_pydict()["requests"][0]:
         return [_unknown("No proxy on the client's side logged a request.")]
     lost = answered(log, sent.filter(carries(sent, "UF", *_FLAGS)), [*_SHOWN, "method", "upstream_cluster"])

@@ -53,7 +53,7 @@ def success_rate(log: pd.DataFrame) -> float | None:
 # of a log that is asked
 
 
-def served(log: ir.Table) -> ir.BooleanValue:
+def is_server(log: ir.Table) -> ir.BooleanValue:
     """`inbound` of a log that is asked: which rows the server's side logged."""
     result: Any = log.upstream_cluster.startswith("inbound|").fill_null(False)
     return result
@@ -79,8 +79,8 @@ def addressed(log: ir.Table, host: str) -> ir.BooleanValue:
 
 def sides(log: ir.Table, host: str) -> tuple[ir.Table, ir.Table]:
     """Requests to an authority as the client's side logged them, and all that the server's side logged."""
-    client = log.filter(~served(log))
-    return (client.filter(addressed(client, host)) if host else client), log.filter(served(log))
+    client = log.filter(~is_server(log))
+    return (client.filter(addressed(client, host)) if host else client), log.filter(is_server(log))
 
 
 def success(log: Log, rows: ir.Table) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from meshnb.loaders.access_log_format import JSON_KEYS
 from meshnb.loaders.access_log_lines import LogFile, spooled
 
-MAX_DOCUMENT = 256 << 20
+MAX_DOCUMENT = 64 << 20
 """A larger document is not held in memory to be taken apart."""
 _BEGINNINGS = (b"{", b"[", b"[{")
 _TELLING = {"response_code", "response_flags", "start_time"}
@@ -36,23 +36,27 @@ def as_lines(file: LogFile) -> LogFile:
             return file
         if file.path.stat().st_size > MAX_DOCUMENT:
             return file
-        records = list(_records(json.loads(file.path.read_bytes())))
+        items = list(_items(json.loads(file.path.read_bytes())))
     except (OSError, ValueError, RecursionError):
         return file  # what it is, is told when its lines are read
-    if not records:
+    if not any(_is_record(item) for item in items):
         return file
-    lines = spooled("".join(f"{json.dumps(record)}\n" for record in records).encode())
+    lines = spooled("".join(f"{json.dumps(item)}\n" for item in items).encode())
     return LogFile(lines.path, file.name, file.proxy, lines.spool)
 
 
-def _records(value: Any) -> Iterator[dict[str, Any]]:
-    """Records of an access log, wherever they stand in a document."""
-    if isinstance(value, list):
+def _items(value: Any) -> Iterator[Any]:
+    """Records wherever they stand in a document, and what stands beside them in a list: that is told as skipped."""
+    if _is_record(value):
+        yield value
+    elif isinstance(value, list):
         for item in value:
-            yield from _records(item)
+            yield from list(_items(item)) or [item]
     elif isinstance(value, dict):
-        if value.keys() & _TELLING and len(value.keys() & JSON_KEYS.keys()) > 1:
-            yield value
-        else:
-            for item in value.values():
-                yield from _records(item)
+        for item in value.values():
+            yield from _items(item)
+
+
+def _is_record(value: Any) -> bool:
+    """Whether it is an object with keys of an access log, one of which tells what became of the request."""
+    return isinstance(value, dict) and bool(value.keys() & _TELLING) and len(value.keys() & JSON_KEYS.keys()) > 1

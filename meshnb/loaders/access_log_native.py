@@ -17,15 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from meshnb.errors import MeshnbError
 from meshnb.loaders.access_log_format import JSON_KEYS, TextFormat
 from meshnb.loaders.access_log_lines import LogFile, open_log
 from meshnb.loaders.access_log_sql import NUMBERS, Plan, name, quote
-
-if TYPE_CHECKING:
-    pass
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _HEAD, _TAIL = 128 << 10, 32 << 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshnb.checks.causes_log import AnyLog, open_log
-from meshnb.checks.requests import has_flag, matching
+from meshnb.checks.requests import has_flag, is_server, matching
 from meshnb.envoy.flags import known_flags
 from meshnb.model.finding import Findings, Status
 from meshnb.model.frame import to_pandas
@@ -65,7 +65,7 @@ def _counted(access_log: AnyLog) -> pd.DataFrame:
     alike = t.select(
         "response_code",
         "flag_set",
-        inbound=t.upstream_cluster.startswith("inbound|").fill_null(False),
+        inbound=is_server(t),
         where=told.ifelse(t.upstream_host.coalesce(t.proxy), None),
     )
     counted = alike.group_by(alike.columns).agg(requests=alike.count())

@@ -13,7 +13,7 @@ import pytest
 import meshnb
 from meshnb.checks import registry
 from meshnb.checks.causes import causes, known_causes, shares
-from meshnb.checks.causes_assign import assign, failed_requests, reporter_gap
+from meshnb.checks.causes_assign import assign, failed_requests
 from meshnb.checks.causes_baseline import baselines, duration_clusters
 from meshnb.checks.causes_requests import ranking
 from meshnb.checks.causes_rows import row_cause
@@ -224,8 +224,8 @@ def test_code_flags_and_details_together(code, flags, details, cause):
 
 def test_gap_between_reporters():
     """S10-60 to S10-63."""
-    assert "explains 100% of the gap" in reporter_gap(meshnb.open("demo/slow-replica").access_log())
-    assert reporter_gap(meshnb.open("demo").access_log()) == ""
+    assert "explains 100% of the gap" in assign(meshnb.open("demo/slow-replica").access_log()).sides.gap
+    assert assign(meshnb.open("demo").access_log()).sides.gap == ""
 
 
 def test_baselines_and_duration_clusters():

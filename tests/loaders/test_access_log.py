@@ -182,6 +182,13 @@ def test_an_export_of_records_in_one_document_is_read_as_its_lines(tmp_path, wra
     pd.testing.assert_frame_equal(exported.drop(columns="file"), as_lines.drop(columns="file"))
 
 
+def test_what_stands_beside_the_records_of_an_export_is_told_as_skipped(tmp_path):
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps({"took": 3, "hits": [*RECORDS, {"message": "Envoy is ready"}, "text", 7]}, indent=1))
+    log = meshnb.read_access_log(path)
+    assert len(log) == len(RECORDS) and sum(log.attrs["skipped"].values()) == 3
+
+
 @pytest.mark.parametrize("text", ["[\n", "{\n", '[\n{"a": 1}\n]', "[" * 100_000, '{\n"response_code": 1\n}'])
 def test_what_is_no_such_document_stays_lines(tmp_path, text):
     (tmp_path / "x.json").write_text(text)

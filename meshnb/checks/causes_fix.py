@@ -17,8 +17,8 @@ from meshnb.checks.causes_objects import (
     Object,
     Objects,
     as_yaml,
-    full_host,
     has_sidecar,
+    host_in,
     name_of,
     policies,
 )
@@ -246,7 +246,7 @@ def _port(failure: Failure, mesh: Objects) -> Found:
         changed = False
         for route in virtual["spec"].get("http") or ():
             for target in (one["destination"] for one in route.get("route") or ()):
-                there = ports.get(full_host(target["host"], virtual), set())
+                there = ports.get(host_in(target["host"], virtual), set())
                 number = (target.get("port") or {}).get("number")
                 if len(there) == 1 and number is not None and number not in there:
                     target["port"]["number"], changed = next(iter(there)), True

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from meshnb.envoy.names import full_host
 from meshnb.model.finding import Subject
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Objects:
 
     def rules(self, host: str) -> list[Object]:
         """DestinationRules of a service, wherever their host is written short."""
-        return [one for one in self.of("DestinationRule") if full_host(one["spec"]["host"], one) == host]
+        return [one for one in self.of("DestinationRule") if host_in(one["spec"]["host"], one) == host]
 
     def routes(self, failure: Failure) -> list[Object]:
         """VirtualServices that a request for the authority, or to the host, may have taken."""
@@ -107,9 +108,9 @@ def labels_of(thing: Mapping[str, Any]) -> dict[str, str]:
     return thing["metadata"].get("labels") or {}
 
 
-def full_host(host: str, owner: Mapping[str, Any]) -> str:
+def host_in(host: str, owner: Mapping[str, Any]) -> str:
     """The full name of a host that an object may write short."""
-    return host if "." in host else f"{host}.{owner['metadata'].get('namespace', 'default')}.svc.cluster.local"
+    return full_host(host, owner["metadata"].get("namespace", "default"))
 
 
 def has_sidecar(pod: Mapping[str, Any]) -> bool:

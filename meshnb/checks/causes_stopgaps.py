@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from meshnb.checks.causes_objects import PROXY_CONTAINER, Failure, Found, Object, Objects, full_host, name_of, policies
+from meshnb.checks.causes_objects import PROXY_CONTAINER, Failure, Found, Object, Objects, host_in, name_of, policies
 from meshnb.model.finding import Subject
 
 ATTEMPTS_PER_REPLICA = 3
@@ -61,7 +61,7 @@ def _leading_to(failure: Failure, virtual: Object) -> list[Object]:
     return [
         route
         for route in virtual["spec"].get("http") or ()
-        if any(full_host(one["destination"]["host"], virtual) == failure.host for one in route.get("route") or ())
+        if any(host_in(one["destination"]["host"], virtual) == failure.host for one in route.get("route") or ())
     ]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from meshnb.envoy.names import full_host
 from meshnb.envoy.sidecar_scope import REGISTRY_ONLY, Egress, Rules, Service, Sidecar
+from meshnb.model.times import timestamp
 
 Object = Mapping[str, Any]
 EXPORT_TO = "networking.istio.io/exportTo"
@@ -33,7 +33,7 @@ def sidecar_of(thing: Object) -> Sidecar:
         ingress=tuple(port for one in _list(spec.get("ingress")) if (port := _number(_mapping(one).get("port")))),
         # a mode that is left out is the first one, as protobuf has it
         policy="" if policy is None else str(_mapping(policy).get("mode") or REGISTRY_ONLY),
-        created=_time(meta.get("creationTimestamp")),
+        created=timestamp(meta.get("creationTimestamp")),
     )
 
 
@@ -174,14 +174,3 @@ def _texts(value: Any) -> dict[str, str]:
 def _number(port: Any, name: str = "number") -> int:
     value = _mapping(port).get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536 else 0
-
-
-def _time(value: Any) -> datetime | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value

@@ -6,19 +6,18 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from meshnb.envoy.names import CLUSTER_DOMAIN, full_host
 from meshnb.loaders.objects import (
-    CLUSTER_DOMAIN,
     Object,
-    full_host,
     metadata,
     section,
     sequence,
-    timestamp,
     to_json,
 )
 from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.objects import DESTINATION_RULES, GATEWAYS, VIRTUAL_SERVICES
+from meshnb.model.times import timestamp
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from meshnb.errors import FormatError
-from meshnb.loaders.objects import decode_objects, metadata, timestamp
+from meshnb.loaders.objects import decode_objects, metadata
 from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.control_plane import CHANGES
+from meshnb.model.times import timestamp
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from meshnb.envoy.names import CLUSTER_DOMAIN as CLUSTER_DOMAIN
-from meshnb.envoy.names import full_host as full_host
+from meshnb.envoy.names import CLUSTER_DOMAIN, full_host
 from meshnb.errors import FormatError
 from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.objects import ENDPOINT_SLICES, OBJECTS, PODS, SERVICES
+from meshnb.model.times import timestamp
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -305,18 +304,6 @@ def sequence(value: Any, *, file: str, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise FormatError(f"a list expected, found {_type(value)}", file=file, position=where)
     return value
-
-
-def timestamp(value: Any) -> datetime | None:
-    """A time of Kubernetes (RFC 3339); YAML gives it parsed already. What is no time is missing."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def to_json(value: Any) -> str:

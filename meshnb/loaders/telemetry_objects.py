@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from meshnb.loaders.objects import Object, metadata, section, sequence, timestamp, to_json
+from meshnb.loaders.objects import Object, metadata, section, sequence, to_json
 from meshnb.loaders.shape import shaped
 from meshnb.model.frame import returns
 from meshnb.model.tables.objects import TELEMETRIES
+from meshnb.model.times import timestamp
 
 if TYPE_CHECKING:
     import pandas as pd
